@@ -1,0 +1,45 @@
+"""Per-(sample, unit) statistics of one activation tensor: count, sum, squares, extremes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from actprune.errors import ActpruneError
+from actprune.ops.stats import eager, naive
+
+EXACT_POSITIONS = 2**24  # float32 counts are exact up to here
+
+
+def unit_stats(
+    x_SUP: Tensor,
+    *,
+    threshold: float,
+    magnitude: bool,
+    backend: Literal["auto", "naive", "eager"] = "auto",
+) -> tuple[Tensor, ...]:
+    """Reduce activations over the positions of each sample, in one call.
+
+    Args:
+        x_SUP: activations [samples, units, positions], any floating type, any strides.
+        threshold: a position is active where a > threshold, in the activation's units ...
+        magnitude: ... or, if set, where |a| > threshold.
+        backend: "naive" is the float64 definition; "auto" the fastest that applies.
+
+    Returns:
+        positions active (int64), sum, sum of squares, minimum, maximum (float64), each [S, U].
+        Sums are accumulated in the activation's precision, at least float32: relative to
+        sum |a|, the error is below P * eps.
+
+    Raises:
+        ActpruneError: if the tensor is not a floating [S, U, P] with P >= 1.
+    """
+    if x_SUP.ndim != 3 or not x_SUP.is_floating_point() or x_SUP.shape[-1] == 0:
+        raise ActpruneError(
+            f"Expected floating activations of shape [samples, units, positions >= 1], "
+            f"got {x_SUP.dtype} {tuple(x_SUP.shape)}."
+        )
+    if backend == "naive" or x_SUP.shape[-1] > EXACT_POSITIONS:
+        return naive.unit_stats(x_SUP, threshold, magnitude)
+    return eager.unit_stats(x_SUP, threshold, magnitude)

@@ -1,0 +1,139 @@
+"""A plan is data: which units go, what that costs, and what it is forecast to do."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from actprune.errors import ActpruneError
+from actprune.planning.target import Target
+from actprune.sites.census import Cost
+from actprune.sites.cut import Cut
+from actprune.sites.site import Site
+
+SCHEMA = 1
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Compensation(Frozen):
+    """How the consumers make up for what was removed.
+
+    `none`: nothing. `mean`: the removed units' mean goes into the bias. `refit`: ridge regression
+    of the consumer's output on the kept units.
+    """
+
+    kind: Literal["none", "mean", "refit"] = "refit"
+    granularity: Literal["patch", "channel"] = "patch"  # of convolutions: every tap, or per channel
+    sequential: bool = True  # each layer sees the inputs that the pruned layers before it make
+    ridge: float | None = Field(default=None, gt=0)  # relative strength; None: chosen on data
+
+
+class Forecast(Frozen):
+    """Loss change forecast for the whole cut, in the unit of `loss_kind`."""
+
+    loss_delta: float
+    low: float
+    high: float
+    level: float  # of the two-sided interval [low, high] for the population's change
+    samples: int  # on which it rests; none of them was used to choose or refit
+
+    def __str__(self) -> str:
+        return f"{self.loss_delta:+.4f} [{self.low:+.4f}, {self.high:+.4f}], {100 * self.level:g} %"
+
+
+class CountsForecast(Frozen):
+    """The theory's own forecast, kappa * share^gamma, from activation counts and two probes."""
+
+    loss_delta: float
+    low: float
+    high: float
+    level: float
+    share: float  # of all activations, carried by the removed units; 0 to 1
+    kappa: float
+    gamma: float
+
+
+class Reached(Frozen):
+    """A target with what the plan reaches, in the target's own unit."""
+
+    target: Target
+    reached: float | None
+    met: bool
+
+
+class ModelRef(Frozen):
+    spec: str
+    hash: str
+
+
+class DataRef(Frozen):
+    """The calibration data; `source` is the fingerprint of their first sample."""
+
+    spec: str
+    source: str
+    samples: int
+    seed: int
+    heldout: bool  # whether a seeded third was left for verify
+
+
+class PlannedSite(Frozen):
+    site: Site
+    kept: tuple[int, ...]
+
+
+Allocation: TypeAlias = Literal["uniform", "global"]
+
+
+class Plan(Frozen):
+    """Everything needed to cut a fresh copy of the model, as JSON in and out."""
+
+    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    model: ModelRef
+    data: DataRef
+    made_from: Literal["profile", "batches"]  # alone, or with the data in hand
+    targets: tuple[Reached, ...]
+    criterion: str
+    allocate: Allocation
+    compensation: Compensation
+    sites: tuple[PlannedSite, ...]
+    before: Cost
+    after: Cost
+    loss_kind: str
+    forecast: Forecast | None
+    forecast_reason: str | None = None  # why there is no forecast
+    counts_only: CountsForecast | None = None
+    counts_only_reason: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def cut(self) -> Cut:
+        """The kept units of the sites that lose any."""
+        return Cut(kept={p.site.name: p.kept for p in self.sites if len(p.kept) < p.site.units})
+
+    @property
+    def removed(self) -> int:
+        """Units removed over all sites."""
+        return sum(p.site.units - len(p.kept) for p in self.sites)
+
+    @property
+    def met(self) -> bool:
+        return all(t.met for t in self.targets)
+
+    def to_json(self) -> str:
+        return self.model_dump_json(by_alias=True, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "plan") -> Plan:
+        """Read a plan; raises ActpruneError naming the first fault."""
+        try:
+            return cls.model_validate_json(text)
+        except ValueError as e:
+            first = e.errors()[0] if hasattr(e, "errors") else {"loc": (), "msg": str(e)}  # pyright: ignore
+            place = ".".join(map(str, first["loc"])) or "document"
+            raise ActpruneError(f"{where}: not a valid plan: {place}: {first['msg']}.") from e

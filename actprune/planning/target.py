@@ -1,0 +1,63 @@
+"""What the user asks for: how much may be kept, or how much may be lost."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Literal, TypeAlias, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+from actprune.errors import ActpruneError
+
+TargetKind: TypeAlias = Literal["units", "params", "macs", "bytes", "loss", "lossless"]
+SHARES: tuple[TargetKind, ...] = ("units", "params", "macs", "bytes")
+
+
+class Target(BaseModel):
+    """One target. `value`: share kept (0 to 1) for units, params, macs and bytes; greatest loss
+    change for loss; None for lossless."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: TargetKind
+    value: float | None = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return self.kind
+        if self.kind == "loss":
+            return f"loss=+{self.value:g}"
+        return f"{self.kind}={100 * self.value:g}%"
+
+
+def parse_target(text: str) -> Target:
+    """Read `units=50%`, `params=70%`, `macs=50%`, `bytes=60%`, `loss=+0.02` or `lossless`.
+
+    Percentages say what is kept.
+
+    Raises:
+        ActpruneError: if the target is malformed or out of range.
+    """
+    if text == "lossless":
+        return Target(kind="lossless")
+    kind, _, value = text.partition("=")
+    if kind not in get_args(TargetKind) or kind == "lossless":
+        close = difflib.get_close_matches(kind, get_args(TargetKind), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ActpruneError(
+            f"Target must be units=, params=, macs= or bytes=P%, loss=+X, or lossless, "
+            f"got {text!r}{hint}"
+        )
+    if kind == "loss":
+        match = re.fullmatch(r"\+?([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)", value)
+        if not match:
+            raise ActpruneError(f"A loss target is written loss=+0.02, got {text!r}.")
+        return Target(kind="loss", value=float(match[1]))
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)%", value)
+    if not match:
+        raise ActpruneError(f"Target {kind} is written {kind}=50% (the share kept), got {text!r}.")
+    share = float(match[1]) / 100
+    if not 0 < share <= 1:
+        raise ActpruneError(f"Target {kind} must keep more than 0% and at most 100%, got {text!r}.")
+    return Target(kind=kind, value=share)

@@ -1,0 +1,64 @@
+"""Firing rules: when a unit counts as active."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from actprune.errors import ActpruneError
+
+FIXED_ON = 64  # samples on which thresholds and the choice of `auto` are fixed
+AUTO_MAGNITUDE = 0.1  # of the site's RMS, where `auto` finds no exact zeros (ours)
+AUTO_ZEROS = 0.001  # share of exact zeros from which `auto` takes a site as rectified (ours)
+
+
+class Rule(BaseModel):
+    """A site's fixed rule: a > threshold, or |a| > threshold, in the activation's own units."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["positive", "magnitude"]
+    threshold: float
+
+    def __str__(self) -> str:
+        return "a > 0" if self.kind == "positive" else f"|a| > {self.threshold:.4g}"
+
+
+def check_rule(spec: str) -> None:
+    """Raise ActpruneError unless `spec` is `positive`, `auto` or `magnitude:t` with t > 0."""
+    if spec not in ("positive", "auto") and _relative(spec) is None:
+        raise ActpruneError(
+            f"Firing rule must be 'positive', 'auto' or 'magnitude:t' with t > 0, got {spec!r}."
+        )
+
+
+def fix_rule(spec: str, a_SUP: Tensor) -> Rule:
+    """Turn a rule's name into absolute numbers on the first activations of a site.
+
+    Args:
+        spec: `positive`; `magnitude:t`, |a| > t x RMS of the site; `auto`, which is `positive`
+            where values are never negative and zeros are frequent, else `magnitude:0.1`.
+        a_SUP: activations [samples, units, positions] of the first `FIXED_ON` samples.
+    """
+    check_rule(spec)
+    if spec == "auto":
+        zeros = (a_SUP == 0).double().mean()
+        rectified = bool((a_SUP >= 0).all()) and zeros.item() >= AUTO_ZEROS
+        spec = "positive" if rectified else f"magnitude:{AUTO_MAGNITUDE}"
+    if spec == "positive":
+        return Rule(kind="positive", threshold=0.0)
+    relative = _relative(spec)
+    assert relative is not None
+    rms = a_SUP.double().square().mean().sqrt().item()
+    # rounded to float32, so that a comparison in float32 and in float64 agree
+    threshold = torch.tensor(relative * rms, dtype=torch.float32).item()
+    return Rule(kind="magnitude", threshold=threshold)
+
+
+def _relative(spec: str) -> float | None:
+    match = re.fullmatch(r"magnitude:([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)", spec)
+    return float(match[1]) if match and float(match[1]) > 0 else None

@@ -1,0 +1,52 @@
+"""Run a model and leave no trace: weights, buffers, modes, hooks and random state as before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def undisturbed(model: nn.Module, *, grad: bool = False) -> Iterator[None]:
+    """Put `model` in evaluation mode for the block and restore everything after it.
+
+    Training flags, buffers (a module may write them even in evaluation mode) and the CPU and CUDA
+    random states are restored bit by bit, also when the block raises. With `grad`, autograd is on
+    and every floating parameter requires a gradient inside the block (its flag is restored).
+    """
+    modes = [(m, m.training) for m in model.modules()]
+    buffers = [(b, b.detach().clone()) for b in model.buffers() if not b.is_meta]
+    flags = [(p, p.requires_grad) for p in model.parameters()] if grad else []
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=devices))
+        stack.enter_context(torch.enable_grad() if grad else torch.no_grad())
+        try:
+            model.eval()
+            for p, _ in flags:
+                if p.is_floating_point():
+                    p.requires_grad_(True)
+            yield
+        finally:
+            for p, flag in flags:
+                p.requires_grad_(flag)
+            for module, mode in modes:
+                module.training = mode
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    if not _same_bits(buffer, before):
+                        buffer.copy_(before)
+
+
+def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's first parameter or buffer lives; the CPU for a model without any."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return torch.device("cpu")

@@ -1,0 +1,130 @@
+"""What torch-pruning's dependency graph says is coupled to a layer, behind a guard."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch_pruning as tp
+from torch import nn
+
+from actprune.data.batch import Batch
+from actprune.running.outputs import primary
+from actprune.sites.guard import WorkExceededError, call_budget
+from actprune.sites.site import Slot
+
+CALLS_A_MODULE = 20_000  # building a graph makes about 500 calls a module, asking for a group 50
+CALLS_A_UNIT = 2_000
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+MIXERS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.LocalResponseNorm)
+
+
+class RefusedError(Exception):
+    """The layer's units cannot be removed; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Couplings:
+    """A traced model, ready to say which slots shrink together with a layer's outputs."""
+
+    graph: Any
+    names: Mapping[nn.Module, str]
+
+    @classmethod
+    def trace(cls, model: nn.Module, batch: Batch) -> Couplings:
+        """Trace `model`, which must be in evaluation mode with every parameter needing a gradient:
+        torch-pruning follows autograd and silently skips what is frozen.
+
+        Raises:
+            RefusedError: if torch-pruning fails on this model or does not come to an end.
+        """
+        names = {m: n for n, m in model.named_modules()}
+        try:
+            with warnings.catch_warnings(), call_budget(CALLS_A_MODULE * (len(names) + 10)):
+                warnings.simplefilter("ignore")
+                graph = tp.DependencyGraph().build_dependency(
+                    model,
+                    example_inputs=batch,  # pyright: ignore[reportArgumentType]  # only handed on
+                    forward_fn=lambda m, b: b.run(m),
+                    output_transform=primary,
+                    verbose=False,
+                )
+        except WorkExceededError:
+            raise RefusedError(
+                "torch-pruning's trace of this model does not come to an end"
+            ) from None
+        except (
+            Exception
+        ) as e:  # a third-party tracer over arbitrary models: any failure is a refusal
+            raise RefusedError(f"torch-pruning cannot trace this model ({_line(e)})") from e
+        return cls(graph=graph, names=names)
+
+    def slots(self, name: str, module: nn.Conv2d | nn.Linear) -> tuple[Slot, ...]:
+        """The producer, norms and consumer that share the outputs of `module`.
+
+        Raises:
+            RefusedError: with the reason why these outputs cannot be removed as units.
+        """
+        units = module.weight.shape[0]
+        if module not in self.graph.module2node:
+            raise RefusedError("no path leads from it to the model's output")
+        slots: list[Slot] = []
+        for dep, index, root in self._group(module, units):
+            target = dep.target.module
+            outwards = self.graph.is_out_channel_pruning_fn(dep.handler)
+            if isinstance(target, tp.ops._OutputOp):
+                raise RefusedError("its units are the model's output")
+            if isinstance(target, nn.Parameter):
+                raise RefusedError("its units are coupled with a bare parameter of the model")
+            if target not in self.names:
+                continue  # an operation without weights: activation, pooling, reshape, addition
+            other = self.names[target]
+            if isinstance(target, NORMS):
+                slots.append(_slot(other, "norm", index, root, units))
+            elif isinstance(target, MIXERS):
+                raise RefusedError(f"{other} ({type(target).__name__}) mixes its units")
+            elif not isinstance(target, (nn.Linear, nn.Conv2d)):
+                raise RefusedError(f"it is coupled with {other} ({type(target).__name__})")
+            elif isinstance(target, nn.Conv2d) and target.groups != 1:
+                raise RefusedError(f"{other} is a grouped convolution")
+            elif outwards and target is not module:
+                raise RefusedError(f"its units are added to those of {other} (a residual stream)")
+            else:
+                role = "producer" if outwards else "consumer"
+                slots.append(_slot(other, role, index, root, units))
+        return tuple(slots)
+
+    def _group(self, module: nn.Module, units: int) -> list[tuple[Any, list[int], list[int]]]:
+        prune = self.graph.get_pruner_of_module(module).prune_out_channels
+        try:
+            with (
+                warnings.catch_warnings(),
+                call_budget(CALLS_A_MODULE * (len(self.names) + 10) + CALLS_A_UNIT * units),
+            ):
+                warnings.simplefilter("ignore")
+                group = self.graph.get_pruning_group(module, prune, list(range(units)))
+        except WorkExceededError:
+            raise RefusedError("torch-pruning's search for its couplings does not end") from None
+        except Exception as e:  # as above
+            raise RefusedError(f"torch-pruning cannot find its couplings ({_line(e)})") from e
+        return [(item.dep, list(item.idxs), list(item.root_idxs)) for item in group.items]
+
+
+def _slot(name: str, role: Any, index: list[int], root: list[int], units: int) -> Slot:
+    """Read torch-pruning's index lists as offset and repeat, or refuse an irregular layout."""
+    pairs = sorted(zip(index, root, strict=True))
+    repeat, rest = divmod(len(pairs), units)
+    offset = pairs[0][0] if pairs else 0
+    regular = not rest and all(
+        (i, u) == (offset + k, k // repeat) for k, (i, u) in enumerate(pairs)
+    )
+    if not regular or not repeat:
+        raise RefusedError(f"its units are not laid out one after another in {name}")
+    return Slot(module=name, role=role, offset=offset, repeat=repeat)
+
+
+def _line(e: Exception) -> str:
+    return f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"[:160]

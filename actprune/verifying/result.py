@@ -1,0 +1,72 @@
+"""The verdict: what was measured on held-out data, against what was forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from actprune.planning.result import Frozen
+
+
+class Measured(Frozen):
+    """Mean loss change on held-out samples, pruned minus dense, with its interval."""
+
+    loss_delta: float
+    low: float
+    high: float
+    level: float
+    samples: int
+
+
+class Side(Frozen):
+    """One model as measured: `latency_ms` is the median milliseconds of one batch."""
+
+    loss: float
+    metrics: Mapping[str, float]  # for instance accuracy, 0 to 1
+    params: int
+    macs: float
+    bytes: int
+    latency_ms: float
+
+
+class Baseline(Frozen):
+    """The same kept counts per site, chosen and compensated in another way."""
+
+    criterion: str
+    compensate: str
+    loss: float
+    metrics: Mapping[str, float]
+
+
+class Certificate(Frozen):
+    """How many held-out inputs fire (or move off its constant) at least one removed unit."""
+
+    units: int  # removed units, fixed before the held-out data were read
+    inputs_affected: float  # share of held-out inputs, 0 to 1
+    upper: float  # one-sided Clopper-Pearson bound on the share of future inputs
+    level: float
+
+
+class Verdict(Frozen):
+    """pass, outside (target met, measurement off the forecast) or fail; product rules."""
+
+    outcome: Literal["pass", "outside", "fail"]
+    reason: str
+    loss_kind: str
+    labelled: bool
+    measured: Measured
+    before: Side
+    after: Side
+    certificate: Certificate
+    baselines: tuple[Baseline, ...] = ()
+    heldout: str
+    heldout_samples: int
+    latency_batch: int
+    latency_threads: int
+    device: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the command should exit 0."""
+        return self.outcome != "fail"
