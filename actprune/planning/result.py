@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from actprune.errors import ActpruneError
 from actprune.planning.target import Target
+from actprune.profiling.rules import Rule
+from actprune.refit.settings import Compensation as Compensation
 from actprune.sites.census import Cost
 from actprune.sites.cut import Cut
 from actprune.sites.site import Site
@@ -17,19 +19,6 @@ SCHEMA = 1
 
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Compensation(Frozen):
-    """How the consumers make up for what was removed.
-
-    `none`: nothing. `mean`: the removed units' mean goes into the bias. `refit`: ridge regression
-    of the consumer's output on the kept units.
-    """
-
-    kind: Literal["none", "mean", "refit"] = "refit"
-    granularity: Literal["patch", "channel"] = "patch"  # of convolutions: every tap, or per channel
-    sequential: bool = True  # each layer sees the inputs that the pruned layers before it make
-    ridge: float | None = Field(default=None, gt=0)  # relative strength; None: chosen on data
 
 
 class Forecast(Frozen):
@@ -71,18 +60,29 @@ class ModelRef(Frozen):
 
 
 class DataRef(Frozen):
-    """The calibration data; `source` is the fingerprint of their first sample."""
+    """The calibration data. `origins`: fingerprint of the first sample, first and last-plus-one
+    sample index of each run of samples profiled."""
 
     spec: str
-    source: str
+    origins: tuple[tuple[str, int, int], ...]
     samples: int
     seed: int
     heldout: bool  # whether a seeded third was left for verify
 
 
 class PlannedSite(Frozen):
+    """A site with the units that stay. `constants` holds, for each removed unit in ascending
+    order, the one value that the consumer read on all calibration data, or None if it varied."""
+
     site: Site
+    rule: Rule
     kept: tuple[int, ...]
+    constants: tuple[float | None, ...]
+
+    @property
+    def removed(self) -> tuple[int, ...]:
+        kept = set(self.kept)
+        return tuple(u for u in range(self.site.units) if u not in kept)
 
 
 Allocation: TypeAlias = Literal["uniform", "global"]
@@ -97,6 +97,7 @@ class Plan(Frozen):
     model: ModelRef
     data: DataRef
     made_from: Literal["profile", "batches"]  # alone, or with the data in hand
+    refit_parts: tuple[str, ...]  # the parts of the samples that the compensation is fitted on
     targets: tuple[Reached, ...]
     criterion: str
     allocate: Allocation
@@ -120,6 +121,10 @@ class Plan(Frozen):
     def removed(self) -> int:
         """Units removed over all sites."""
         return sum(p.site.units - len(p.kept) for p in self.sites)
+
+    @property
+    def all_sites(self) -> tuple[Site, ...]:
+        return tuple(p.site for p in self.sites)
 
     @property
     def met(self) -> bool:

@@ -43,7 +43,10 @@ class Couplings:
         """
         names = {m: n for n, m in model.named_modules()}
         try:
-            with warnings.catch_warnings(), call_budget(CALLS_A_MODULE * (len(names) + 10)):
+            with (
+                warnings.catch_warnings(),
+                call_budget(CALLS_A_MODULE * (len(names) + 10), "torch_pruning"),
+            ):
                 warnings.simplefilter("ignore")
                 graph = tp.DependencyGraph().build_dependency(
                     model,
@@ -98,11 +101,12 @@ class Couplings:
         return tuple(slots)
 
     def _group(self, module: nn.Module, units: int) -> list[tuple[Any, list[int], list[int]]]:
+        limit = CALLS_A_MODULE * (len(self.names) + 10) + CALLS_A_UNIT * units
         prune = self.graph.get_pruner_of_module(module).prune_out_channels
         try:
             with (
                 warnings.catch_warnings(),
-                call_budget(CALLS_A_MODULE * (len(self.names) + 10) + CALLS_A_UNIT * units),
+                call_budget(limit, "torch_pruning"),
             ):
                 warnings.simplefilter("ignore")
                 group = self.graph.get_pruning_group(module, prune, list(range(units)))

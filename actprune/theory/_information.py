@@ -19,14 +19,6 @@ def hessian_of_gradient(gradient: Callable[[Vector], Vector], at: Vector) -> Vec
     return (hessian + hessian.T) / 2
 
 
-def gradient_of_value(value: Callable[[Vector], float], at: Vector) -> Vector:
-    """Gradient by central differences of a function; step 1e-5, error of order 1e-10."""
-    step = 1e-5
-    return np.array(
-        [(value(at + shift) - value(at - shift)) / (2 * step) for shift in step * np.eye(len(at))]
-    )
-
-
 def covariance(hessian: Vector) -> Vector | None:
     """Inverse of minus the Hessian, or None where the likelihood has no strict maximum."""
     if hessian.size == 0 or not np.isfinite(hessian).all():

@@ -23,7 +23,7 @@ class CountFit:
     `family` is one of
     - "binomial": one rate for all units;
     - "urn": the published urn [ZS, arXiv 2412.18073] in its sparse limit, a negative binomial of
-      shape b and mean b D / M (their c D / N), truncated at D;
+      shape b and mean b D / M (their c D / N, c measured), truncated at D;
     - "beta-binomial": the exact marginal of the urn (ours), Beta(b, M - b) rates;
     - "inflated": the same with a share pi0 of dead and pi1 of always-on units (ours).
     b means something else in each of them: always report it with its family.
@@ -48,12 +48,14 @@ class CountFit:
         None where the parameter or its standard error does not exist.
         """
         if name not in PARAMETERS:
-            raise ActpruneError(f"A count fit has no '{name}'; choose from {', '.join(PARAMETERS)}.")
+            raise ActpruneError(
+                f"A count fit has no '{name}'; choose from {', '.join(PARAMETERS)}."
+            )
         value, error = getattr(self, name), self.stderr[name]
         if value is None or error is None or value == 0:
             return None
         z = float(ndtri(0.5 + level / 2))
-        if name in ("b", "M") or self.family == "urn":  # the urn's mean may exceed 1
+        if name in ("b", "M"):
             reach = z * error / value
             return float(value * np.exp(-reach)), float(value * np.exp(reach))
         reach = z * error / (value * (1 - value))
@@ -76,8 +78,6 @@ class CountFit:
         if self.family == "urn":
             if self.b is None or self.M is None:
                 return -d * (self.mean or 0.0)
-            if self.M == 0:  # an infinite prior rate: every live unit fires at once
-                return np.where(d > 0, -np.inf, 0.0)
             return -self.b * np.log1p(d / self.M)
         mean = self.mean or 0.0
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -89,6 +89,7 @@ class CountFit:
 
     def to_dict(self) -> dict[str, object]:
         """Plain data for JSON; what does not exist is None, and `note` is the reason."""
+        errors = self.stderr.values()
         return {
             "family": self.family,
             **{name: getattr(self, name) for name in PARAMETERS},
@@ -101,5 +102,5 @@ class CountFit:
             "b_reason": self.note if self.b is None else None,
             "M_reason": self.note if self.M is None else None,
             "mean_reason": self.note if self.mean is None else None,
-            "stderr_reason": self.note if None in self.stderr.values() else None,
+            "stderr_reason": (self.note or "not in this family") if None in errors else None,
         }

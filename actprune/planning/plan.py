@@ -1,0 +1,267 @@
+"""From a profile and a target to a plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from actprune.data.batch import Batch
+from actprune.data.calibration import ALL_PARTS, read_again
+from actprune.data.source import Source, as_source
+from actprune.data.split import Part
+from actprune.errors import ActpruneError
+from actprune.planning.allocate import Room, kept_units, room
+from actprune.planning.criteria import CRITERIA, Criterion
+from actprune.planning.evidence import gather
+from actprune.planning.forecast import Forecaster
+from actprune.planning.reach import reach
+from actprune.planning.result import (
+    Allocation,
+    DataRef,
+    ModelRef,
+    Plan,
+    PlannedSite,
+    Reached,
+)
+from actprune.planning.select import chosen_sites, named_units
+from actprune.planning.target import Target, parse_target
+from actprune.profiling.result import Profile, SiteProfile
+from actprune.refit.settings import Compensation
+from actprune.running.hashing import model_hash
+from actprune.sites.cut import Cut
+from actprune.sites.site import Site
+
+Progress = Callable[[str], None]
+
+
+def plan(
+    model: nn.Module,
+    profile: Profile,
+    target: str | Target | Sequence[str | Target],
+    *,
+    criterion: str | Criterion = "residual",
+    compensation: Compensation | None = None,
+    allocate: Allocation = "uniform",
+    only: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    round_to: int = 1,
+    batches: Source | Iterable[Any] | None = None,
+    check: Source | Iterable[Any] | None = None,
+    loss: str | None = None,
+    level: float = 0.9,
+    seed: int | None = None,
+    probes: bool = True,
+    progress: Progress = lambda stage: None,
+) -> Plan:
+    """Choose the units to remove so that every target is met, price the cut and forecast it.
+
+    From the profile alone follow the units, the exact costs and the independent compensation;
+    with `batches`, the profiled data in the same order, also the patch refit and the forecasts.
+
+    Args:
+        model: the dense model that was profiled.
+        target: `units=50%`, `params=`, `macs=`, `bytes=` (shares kept), `loss=+0.02`, `lossless`,
+            or several of them.
+        criterion: a name in `CRITERIA`, or a function from `Evidence` to `Ranking`.
+        allocate: the same share everywhere, or by least harm over all sites.
+        only, ignore: patterns of site names (`layer1.*`, or `re:...`).
+        keep, drop: `site:unit` that must stay or go.
+        round_to: units are kept in multiples of this.
+        batches: the data that were profiled; their fit and select parts serve ranking and refit,
+            their check part the forecast.
+        check: samples for the forecast from elsewhere, for instance when `batches` were used to
+            train the model; the compensation then uses all of `batches`.
+        loss: a name in `LOSSES` or `difference`; None chooses by the data.
+        level: of the forecast interval.
+        seed: of the bootstrap and of `random`; the profile's when left out.
+        probes: also make the counts-only forecast, which costs two smaller compensations.
+        progress: called with the name of each stage or layer done.
+
+    Raises:
+        ActpruneError: for a bad argument, another model's profile or other data.
+        BudgetError: if a target cannot be reached.
+    """
+    start = time.perf_counter()
+    targets = _targets(target)
+    settings = compensation or Compensation()
+    seed = profile.identity.seed if seed is None else seed
+    _check(model, profile, round_to, level)
+    sites = chosen_sites([s.site for s in profile.sites], only, ignore, profile.refusals)
+    refit_parts = ALL_PARTS if check is not None else (Part.FIT, Part.SELECT)
+    fit_on = _calibration(profile, batches, refit_parts)
+    lossless = any(t.kind == "lossless" for t in targets)
+    if lossless:
+        rooms, settings = _lossless_rooms(model, profile, sites, settings)
+    else:
+        rooms = _rooms(
+            model, profile, sites, fit_on, criterion, seed, progress,
+            keep=named_units(keep, sites), drop=named_units(drop, sites), step=round_to,
+        )  # fmt: skip
+    forecaster = None
+    if batches is not None:
+        if check is None:
+            watched = _calibration(profile, batches, (Part.CHECK,))
+        else:
+            watched = list(as_source(check).batches())
+        forecaster = Forecaster(
+            model, profile, sites, settings, fit_on, watched,
+            loss_name=loss, level=level, seed=seed, progress=progress,
+        )  # fmt: skip
+    counts = reach(targets, rooms, allocate, profile.census, settings, forecaster)
+    cut = Cut(kept={n: k for n, k in kept_units(rooms, counts).items() if _cuts(n, k, sites)})
+    after = profile.census.cost(sites, cut, adds_bias=settings.adds_bias)
+    shares = {
+        "units": sum(len(cut.keeps(s)) for s in sites) / sum(s.units for s in sites),
+        "params": after.params / profile.census.params,
+        "macs": after.macs / profile.census.macs,
+        "bytes": after.bytes / profile.census.bytes,
+    }
+    forecast = forecaster.local(cut) if forecaster else None
+    counts_only = forecaster.counts_only(rooms, counts) if forecaster and probes else None
+    no_data = "no data were given to plan, only the profile"
+    counts_reason = counts_only if isinstance(counts_only, str) else None
+    return Plan(
+        model=ModelRef(spec=profile.identity.model, hash=profile.identity.model_hash),
+        data=_data_ref(profile),
+        made_from="profile" if batches is None else "batches",
+        refit_parts=tuple(p.name.lower() for p in refit_parts),
+        targets=tuple(
+            Reached(
+                target=t,
+                reached=shares.get(t.kind, forecast.loss_delta if forecast else None),
+                met=True,
+            )
+            for t in targets
+        ),
+        criterion=criterion if isinstance(criterion, str) else criterion.__name__,
+        allocate=allocate,
+        compensation=settings,
+        sites=tuple(_planned(profile.site(s.name), cut) for s in sites),
+        before=profile.census.dense,
+        after=after,
+        loss_kind=forecaster.loss.kind if forecaster else "unknown until data are given",
+        forecast=forecast,
+        forecast_reason=None if forecaster else no_data,
+        counts_only=None if isinstance(counts_only, str) else counts_only,
+        counts_only_reason=counts_reason or (None if counts_only else no_data),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _targets(target: str | Target | Sequence[str | Target]) -> tuple[Target, ...]:
+    many = [target] if isinstance(target, (str, Target)) else list(target)
+    if not many:
+        raise ActpruneError("At least one target is needed, for instance macs=50%.")
+    targets = tuple(parse_target(t) if isinstance(t, str) else t for t in many)
+    if len(targets) > 1 and any(t.kind == "lossless" for t in targets):
+        raise ActpruneError("The target lossless stands alone; leave the others out.")
+    return targets
+
+
+def _check(model: nn.Module, profile: Profile, round_to: int, level: float) -> None:
+    if model_hash(model) != profile.identity.model_hash:
+        raise ActpruneError(
+            f"The profile is of another model ({profile.identity.model}, other weights or shapes); "
+            f"profile this model."
+        )
+    if round_to < 1:
+        raise ActpruneError(f"round_to must be at least 1, got {round_to}.")
+    if not 0 < level < 1:
+        raise ActpruneError(f"level must lie between 0 and 1, got {level}.")
+
+
+def _calibration(
+    profile: Profile, batches: Source | Iterable[Any] | None, parts: Sequence[Part]
+) -> list[Batch]:
+    if batches is None:
+        return []
+    return read_again(
+        as_source(batches),
+        origins=[(s.source, s.start, s.stop) for s in profile.shards],
+        seed=profile.identity.seed,
+        leave_out=profile.identity.heldout,
+        parts=parts,
+    )
+
+
+def _rooms(
+    model: nn.Module,
+    profile: Profile,
+    sites: Sequence[Site],
+    batches: Sequence[Batch],
+    criterion: str | Criterion,
+    seed: int,
+    progress: Progress,
+    *,
+    keep: Mapping[str, Sequence[int]],
+    drop: Mapping[str, Sequence[int]],
+    step: int,
+) -> list[Room]:
+    if isinstance(criterion, str) and criterion not in CRITERIA:
+        raise ActpruneError(f"Criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}.")
+    rank = CRITERIA[criterion] if isinstance(criterion, str) else criterion
+    evidence = gather(model, profile, sites, batches, seed=seed, progress=progress)
+    return [
+        room(s, rank(evidence[s.name]), keep.get(s.name, ()), drop.get(s.name, ()), step)
+        for s in sites
+    ]
+
+
+def _lossless_rooms(
+    model: nn.Module, profile: Profile, sites: Sequence[Site], settings: Compensation
+) -> tuple[list[Room], Compensation]:
+    """Rooms whose forced units are all those whose removal changes nothing on the data."""
+    rooms, shifts = [], False
+    for site in sites:
+        stats = profile.site(site.name)
+        free = stats.constant & ((stats.low == 0) | _absorbs_constants(model, site))
+        units = np.flatnonzero(free)[: site.units - 1]
+        shifts |= bool((stats.low[units] != 0).any())
+        rooms.append(
+            Room(
+                site=site,
+                order=tuple(int(u) for u in units),
+                harm=(0.0,) * len(units),
+                forced=len(units),
+                step=1,
+            )
+        )
+    return rooms, Compensation(kind="mean" if shifts else "none", sequential=settings.sequential)
+
+
+def _absorbs_constants(model: nn.Module, site: Site) -> bool:
+    """Whether a constant input of the consumer is the same as a bias: not under zero padding."""
+    layer = model.get_submodule(site.consumer.module)
+    return not isinstance(layer, nn.Conv2d) or not any(layer._reversed_padding_repeated_twice)
+
+
+def _cuts(name: str, kept: tuple[int, ...], sites: Sequence[Site]) -> bool:
+    return any(s.name == name and len(kept) < s.units for s in sites)
+
+
+def _planned(stats: SiteProfile, cut: Cut) -> PlannedSite:
+    constant = stats.constant
+    return PlannedSite(
+        site=stats.site,
+        rule=stats.rule,
+        kept=cut.keeps(stats.site),
+        constants=tuple(
+            float(stats.low[u]) if constant[u] else None for u in cut.removes(stats.site)
+        ),
+    )
+
+
+def _data_ref(profile: Profile) -> DataRef:
+    return DataRef(
+        spec=profile.identity.data,
+        origins=tuple((s.source, s.start, s.stop) for s in profile.shards),
+        samples=profile.samples,
+        seed=profile.identity.seed,
+        heldout=profile.identity.heldout,
+    )

@@ -1,0 +1,129 @@
+"""Meet the targets, or refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actprune.errors import ActpruneError, BudgetError
+from actprune.planning.allocate import (
+    Counts,
+    Room,
+    first_that_fits,
+    give_back,
+    kept_units,
+    ladder_global,
+    ladder_uniform,
+    uniform,
+)
+from actprune.planning.forecast import Forecaster
+from actprune.planning.result import Allocation
+from actprune.planning.target import Target
+from actprune.refit.settings import Compensation
+from actprune.sites.census import Census
+from actprune.sites.cut import Cut
+
+
+def reach(
+    targets: Sequence[Target],
+    rooms: Sequence[Room],
+    allocate: Allocation,
+    census: Census,
+    settings: Compensation,
+    forecaster: Forecaster | None,
+) -> Counts:
+    """How many units each site keeps so that every target is met.
+
+    The cost targets are met with the largest model that meets them: less than one group of units
+    could be returned. A loss target alone is met with the smallest model whose forecast, at the
+    upper end of its interval, stays within it.
+
+    Raises:
+        BudgetError: if a target cannot be met, or the targets exclude each other.
+        ActpruneError: if a loss target is given without data.
+    """
+    if targets[0].kind == "lossless":
+        return {r.site.name: r.most for r in rooms}
+    costs = [t for t in targets if t.kind != "loss"]
+    losses = [t for t in targets if t.kind == "loss"]
+    if losses and forecaster is None:
+        raise ActpruneError("A loss target needs data to forecast on; give the calibration data.")
+    steps = ladder_uniform(rooms) if allocate == "uniform" else ladder_global(rooms)
+    asked = ", ".join(map(str, targets))
+    if costs:
+
+        def fits(counts: Counts) -> bool:
+            return all(_within(t, counts, rooms, allocate, census, settings) for t in costs)
+
+        counts = give_back(first_that_fits(steps, fits, asked), rooms, fits)
+        for t in losses:
+            _check_loss(t, counts, rooms, forecaster)
+        return counts
+    return _smallest_within(losses, steps, rooms, forecaster)
+
+
+def _within(
+    target: Target,
+    counts: Counts,
+    rooms: Sequence[Room],
+    allocate: Allocation,
+    census: Census,
+    settings: Compensation,
+) -> bool:
+    assert target.value is not None
+    if target.kind == "units":
+        if allocate == "uniform":
+            most = uniform(rooms, target.value)
+            return all(counts[name] <= most[name] for name in counts)
+        whole = sum(r.site.units for r in rooms)
+        return sum(counts.values()) <= target.value * whole + 1e-9
+    cut = Cut(kept=kept_units(rooms, counts))
+    removes = any(counts[r.site.name] < r.site.units for r in rooms)
+    sites = [r.site for r in rooms]
+    trimmed = Cut(kept={n: k for n, k in cut.kept.items() if len(k) < _units(rooms, n)})
+    cost = census.cost(sites, trimmed, adds_bias=settings.adds_bias and removes)
+    before = {"params": census.params, "macs": census.macs, "bytes": census.bytes}[target.kind]
+    now = {"params": cost.params, "macs": cost.macs, "bytes": cost.bytes}[target.kind]
+    return now <= target.value * before * (1 + 1e-12)
+
+
+def _units(rooms: Sequence[Room], name: str) -> int:
+    return next(r.site.units for r in rooms if r.site.name == name)
+
+
+def _check_loss(
+    target: Target, counts: Counts, rooms: Sequence[Room], forecaster: Forecaster | None
+) -> None:
+    assert forecaster is not None
+    assert target.value is not None
+    forecast = forecaster.local(forecaster.cut(rooms, counts))
+    if forecast.high > target.value:
+        raise BudgetError(
+            f"Target {target} cannot be met together with the cost targets: they are forecast to "
+            f"change the loss by {forecast}."
+        )
+
+
+def _smallest_within(
+    targets: Sequence[Target],
+    steps: Sequence[Counts],
+    rooms: Sequence[Room],
+    forecaster: Forecaster | None,
+) -> Counts:
+    """Bisection along the ladder; the forecast grows along it up to noise, and the result is one
+    whose own forecast was seen to fit."""
+    assert forecaster is not None
+    bound = min(t.value for t in targets if t.value is not None)
+
+    def fits(counts: Counts) -> bool:
+        return forecaster.local(forecaster.cut(rooms, counts)).high <= bound
+
+    low, high = 0, len(steps) - 1  # steps[0] keeps everything, or everything but forced units
+    if not fits(steps[low]):
+        raise BudgetError(f"Target loss=+{bound:g} cannot be met: even the least cut exceeds it.")
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(steps[middle]):
+            low = middle
+        else:
+            high = middle - 1
+    return steps[low]

@@ -1,0 +1,65 @@
+"""Which sites and units the user named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from actprune.errors import ActpruneError
+from actprune.sites.find import Refusal
+from actprune.sites.site import Site
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Shell-style (`layer1.*`), or a regular expression after `re:` that fits the whole name."""
+    if pattern.startswith("re:"):
+        return re.fullmatch(pattern[3:], name) is not None
+    return fnmatchcase(name, pattern)
+
+
+def chosen_sites(
+    sites: Sequence[Site], only: Sequence[str], ignore: Sequence[str], refusals: Sequence[Refusal]
+) -> list[Site]:
+    """The sites named by `only` (all, if empty) and not by `ignore`.
+
+    Raises:
+        ActpruneError: if a pattern names no site, or nothing is left.
+    """
+    if not sites:
+        why = "; ".join(f"{r.layer}: {r.reason}" for r in refusals[:4])
+        raise ActpruneError(f"The model has no prunable site ({why or 'no weighted layers'}).")
+    names = [s.name for s in sites]
+    for pattern in (*only, *ignore):
+        if not any(matches(n, pattern) for n in names):
+            refused = [f"{r.layer}: {r.reason}" for r in refusals if matches(r.layer, pattern)]
+            why = f"not prunable: {refused[0]}" if refused else f"the sites are {', '.join(names)}"
+            raise ActpruneError(f"No site matches {pattern!r} ({why}).")
+    left = [
+        s
+        for s in sites
+        if (not only or any(matches(s.name, p) for p in only))
+        and not any(matches(s.name, p) for p in ignore)
+    ]
+    if not left:
+        raise ActpruneError("No site is left after `only` and `ignore`; widen the patterns.")
+    return left
+
+
+def named_units(entries: Sequence[str], sites: Sequence[Site]) -> dict[str, list[int]]:
+    """Read `site:unit` entries; raises ActpruneError for unknown sites and units."""
+    by_name = {s.name: s for s in sites}
+    found: dict[str, list[int]] = {}
+    for entry in entries:
+        name, _, unit = entry.rpartition(":")
+        if name not in by_name or not unit.isdigit():
+            raise ActpruneError(
+                f"Units are named site:unit, for instance {sites[0].name}:0, got {entry!r}; "
+                f"the sites are {', '.join(by_name)}."
+            )
+        if int(unit) >= by_name[name].units:
+            raise ActpruneError(
+                f"Site {name!r} has units 0 to {by_name[name].units - 1}, got {entry!r}."
+            )
+        found.setdefault(name, []).append(int(unit))
+    return found

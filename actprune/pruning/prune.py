@@ -1,0 +1,88 @@
+"""Apply a plan to a copy of the model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import nn
+
+from actprune.data.calibration import read_again
+from actprune.data.source import Source, as_source
+from actprune.data.split import Part
+from actprune.errors import ActpruneError
+from actprune.planning.result import Plan
+from actprune.profiling.result import Profile
+from actprune.pruning.surgery import shrink
+from actprune.refit.independent import compensate_from_profile
+from actprune.refit.sequential import compensate
+from actprune.running.hashing import model_hash
+from actprune.running.substitute import Affine
+
+
+def prune(
+    model: nn.Module,
+    plan: Plan,
+    profile: Profile | None = None,
+    *,
+    batches: Source | Iterable[Any] | None = None,
+    in_place: bool = False,
+    progress: Callable[[str], None] = lambda consumer: None,
+) -> nn.Module:
+    """Cut the planned units out of `model` and compensate: a smaller dense module of the same
+    classes, without masks, hooks or wrappers.
+
+    Args:
+        model: a fresh copy of the dense model that was planned for; left as it is, unless
+            `in_place`.
+        plan: from `plan` or a file.
+        profile: where there are no batches, the means and Gram matrices to compensate with.
+        batches: the profiled data in the same order; the compensation uses the plan's parts.
+
+    Raises:
+        ActpruneError: if the model is not the planned one, or what the compensation needs is
+            missing.
+    """
+    if model_hash(model) != plan.model.hash:
+        raise ActpruneError(
+            f"The plan is for another model ({plan.model.spec}, other weights or shapes); "
+            f"plan again for this one."
+        )
+    maps = compensated(model, plan, profile, batches=batches, progress=progress)
+    small = model if in_place else copy.deepcopy(model)
+    shrink(small, plan.all_sites, plan.cut, maps)
+    return small
+
+
+def compensated(
+    model: nn.Module,
+    plan: Plan,
+    profile: Profile | None,
+    *,
+    batches: Source | Iterable[Any] | None,
+    progress: Callable[[str], None] = lambda consumer: None,
+) -> dict[str, Affine]:
+    """The new weights of every consumer under `plan`, in the dense shapes."""
+    settings = plan.compensation
+    if settings.kind != "none" and batches is None:
+        if profile is None:
+            raise ActpruneError(
+                f"Compensation {settings.kind!r} needs the calibration data or a profile; give "
+                f"one, or plan with compensate none."
+            )
+        if profile.identity.model_hash != plan.model.hash:
+            raise ActpruneError("The profile is of another model than the plan.")
+        return compensate_from_profile(model, plan.all_sites, plan.cut, settings, profile)
+    data = []
+    if batches is not None and settings.kind != "none":
+        data = read_again(
+            as_source(batches),
+            origins=plan.data.origins,
+            seed=plan.data.seed,
+            leave_out=plan.data.heldout,
+            parts=[Part[p.upper()] for p in plan.refit_parts],
+        )
+    return compensate(
+        model, plan.all_sites, plan.cut, settings, data, seed=plan.data.seed, progress=progress
+    )

@@ -1,0 +1,276 @@
+"""What a recipe says. Command-line flags build the same object, so there is one path to run.
+
+Nothing here loads torch, so that checking a recipe takes no time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from actprune.errors import ActpruneError
+from actprune.planning.target import SHARES, Target, parse_target
+
+if TYPE_CHECKING:
+    from actprune.planning.result import Compensation
+
+Criterion: TypeAlias = Literal["rare", "magnitude", "effect", "fluctuation", "residual", "random"]
+Loss: TypeAlias = Literal["cross_entropy", "mse", "kl", "difference"]
+Compensate: TypeAlias = Literal["none", "mean", "refit"]
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _name(value: Any) -> Any:
+    """Layers of a Sequential are called 0, 1, ...: a bare number is a name too."""
+    return str(value) if type(value) is int else value
+
+
+def _path(value: Any) -> Any:
+    return Path(value) if isinstance(value, str) else value
+
+
+def _unit(value: Any) -> Any:
+    site, _, unit = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not site or not unit.isdecimal():
+        raise ValueError("should be written site:unit, as in fc1:12")
+    return value
+
+
+def _share(value: Any) -> Any:
+    if value is not None and not isinstance(value, str):
+        raise ValueError("is written as the share kept, as in 50%")
+    return value
+
+
+Name = Annotated[str, BeforeValidator(_name), Field(min_length=1)]
+Unit = Annotated[str, BeforeValidator(_unit)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(_tuple)]
+Share = Annotated[str | None, BeforeValidator(_share)]
+Units = Annotated[tuple[Unit, ...], BeforeValidator(_tuple)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys and values of another type are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ProfileSection(Section):
+    """How the network is watched."""
+
+    samples: int | None = Field(
+        default=None, ge=1, description="Read only the first so many samples; default: all."
+    )
+    batch_size: int = Field(default=128, ge=1, description="Samples a forward pass.")
+    rule: str = Field(
+        default="auto",
+        description="When a unit counts as active: positive (above zero), magnitude:T (|a| above T "
+        "times the site's root mean square), or auto, which looks for exact zeros.",
+    )
+    gram: bool = Field(
+        default=False, description="Also sum products of activations, for refits without the data."
+    )
+    seed: int = Field(default=0, ge=0, description="Of the sample blocks and the held-out third.")
+
+    @field_validator("rule")
+    @classmethod
+    def _known_rule(cls, rule: str) -> str:
+        kind, _, t = rule.partition(":")
+        try:
+            known = rule in ("auto", "positive") or (kind == "magnitude" and float(t) > 0)
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError("should be 'auto', 'positive' or 'magnitude:T' with T > 0")
+        return rule
+
+
+class TargetSection(Section):
+    """What is asked for; percentages say what is kept. Several shares may be given."""
+
+    units: Share = Field(default=None, description="Share of the selected sites' units kept.")
+    params: Share = Field(default=None, description="Share of the model's parameters kept.")
+    macs: Share = Field(default=None, description="Share of multiply-accumulates kept.")
+    bytes: Share = Field(default=None, description="Share of the tensors' bytes kept.")
+    loss: float | str | None = Field(
+        default=None, description="Greatest forecast rise of the loss, as in +0.02."
+    )
+    lossless: bool = Field(
+        default=False, description="Only cuts that are proved not to change the output."
+    )
+
+    @field_validator(*SHARES, "loss")
+    @classmethod
+    def _well_formed(cls, value: Any, info: Any) -> Any:
+        if value is not None:
+            try:
+                parse_target(_written(info.field_name, value))
+            except ActpruneError as e:
+                raise ValueError(str(e)) from e
+        return value
+
+    @model_validator(mode="after")
+    def _something(self) -> TargetSection:
+        asked = [k for k in (*SHARES, "loss") if getattr(self, k) is not None]
+        if self.lossless and asked:
+            raise ValueError(f"lossless stands alone; remove it or {', '.join(asked)}")
+        if not (self.lossless or asked):
+            raise ValueError("asks for nothing; write for instance {macs: 50%} or lossless")
+        return self
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets in the order units, params, macs, bytes, loss; or lossless alone."""
+        if self.lossless:
+            return (Target(kind="lossless"),)
+        given = ((k, getattr(self, k)) for k in (*SHARES, "loss"))
+        return tuple(parse_target(_written(k, v)) for k, v in given if v is not None)
+
+
+def _written(kind: str, value: float | str) -> str:
+    """The target as on the command line; a float is spelled without loss."""
+    return f"{kind}={value if isinstance(value, str) else repr(float(value))}"
+
+
+def _target(value: Any) -> Any:
+    """Read `lossless` or `macs=50%` as the mapping it stands for."""
+    if not isinstance(value, str):
+        return value
+    try:
+        parse_target(value)
+    except ActpruneError as e:
+        raise ValueError(str(e)) from e
+    kind, _, rest = value.partition("=")
+    return {"lossless": True} if kind == "lossless" else {kind: rest}
+
+
+class PruneSection(Section):
+    """What to cut, how to choose it and how to make up for it."""
+
+    target: Annotated[TargetSection, BeforeValidator(_target)] = Field(
+        description="What is asked for, as in {macs: 50%, params: 60%}, {loss: +0.02} or lossless."
+    )
+    criterion: Criterion = Field(
+        default="residual", description="Which units go first; `actprune plan --help` lists them."
+    )
+    compensate: Compensate = Field(
+        default="refit",
+        description="How the consumers make up for what was removed: none, the mean into the "
+        "bias, or a ridge refit of their weights.",
+    )
+    granularity: Literal["patch", "channel"] = Field(
+        default="patch", description="Convolutions are refitted tap by tap, or channel by channel."
+    )
+    sequential: bool = Field(
+        default=True,
+        description="Refit each layer on the inputs that the pruned layers before it make.",
+    )
+    ridge: float | None = Field(
+        default=None, gt=0, description="Relative ridge strength; default: chosen on the data."
+    )
+    allocate: Literal["uniform", "global"] = Field(
+        default="uniform", description="The same share kept at each site, or one ranking over all."
+    )
+    only: Names = Field(
+        default=(),
+        description="Sites to cut, by name or pattern: fc*, or re: and a regular expression.",
+    )
+    ignore: Names = Field(default=(), description="Sites to leave whole, in the same way.")
+    keep: Units = Field(default=(), description="Units that must stay, as site:unit.")
+    drop: Units = Field(default=(), description="Units that must go, as site:unit.")
+    round_to: int = Field(
+        default=1, ge=1, description="Keep a multiple of this many units at each site."
+    )
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """For `plan`."""
+        return self.target.targets
+
+    @property
+    def compensation(self) -> Compensation:
+        """For `plan`."""
+        from actprune.planning.result import Compensation  # loads torch
+
+        return Compensation(
+            kind=self.compensate,
+            granularity=self.granularity,
+            sequential=self.sequential,
+            ridge=self.ridge,
+        )
+
+    @model_validator(mode="after")
+    def _keep_or_drop(self) -> PruneSection:
+        both = sorted(set(self.keep) & set(self.drop))
+        if both:
+            raise ValueError(f"keep and drop both name {', '.join(both)}")
+        return self
+
+
+class VerifySection(Section):
+    """How the result is judged on held-out data."""
+
+    level: float = Field(default=0.9, gt=0, lt=1, description="Level of all intervals, 0 to 1.")
+    loss: Loss | None = Field(
+        default=None,
+        description="cross_entropy or mse (need labels), kl or difference (from the dense "
+        "outputs); default: what suits the data.",
+    )
+
+
+class BaselineSection(Section):
+    """The same widths, chosen or compensated in another way, measured for comparison."""
+
+    criterion: Criterion = Field(description="As in prune.")
+    compensate: Compensate = Field(default="none", description="As in prune.")
+
+
+class Recipe(Section):
+    """One run from profile to report. Paths are relative to the working directory."""
+
+    version: Literal[1] = Field(description="Of the recipe format.")
+    model: Annotated[str, Field(min_length=1)] = Field(
+        description="zoo:NAME, package.module:factory or file.py:factory."
+    )
+    weights: Annotated[Path | None, BeforeValidator(_path)] = Field(
+        default=None, description="A .safetensors, .pt, .pth or .th file of tensors."
+    )
+    data: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="Calibration data: npz:FILE, package.module:factory, file.py:factory or "
+        "zoo:NAME; a zoo model brings its own.",
+    )
+    heldout: str | None = Field(
+        default=None,
+        description="Data read only by verify; default: a seeded third of data, left out before.",
+    )
+    check: str | None = Field(
+        default=None, description="Data for the forecast, if not part of the calibration data."
+    )
+    profile: ProfileSection = Field(default=ProfileSection(), description="Watching.")
+    prune: PruneSection = Field(description="Cutting.")
+    verify: VerifySection = Field(default=VerifySection(), description="Judging.")
+    baselines: Annotated[tuple[BaselineSection, ...], BeforeValidator(_tuple)] = Field(
+        default=(), description="What else to measure on the held-out data, for comparison."
+    )
+
+    @field_validator("data")
+    @classmethod
+    def _data_given(cls, data: str | None, info: Any) -> str | None:
+        model = info.data.get("model")
+        if data is None and model is not None and not model.startswith("zoo:"):
+            raise ValueError("field required: only a zoo: model brings its own data")
+        return data

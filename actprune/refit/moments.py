@@ -1,0 +1,81 @@
+"""First and second moments of a regression, additive over batches and folds, in float64.
+
+Shapes: R rows, P columns, D outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from actprune.ops.gram import gram
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # eq would compare tensors
+class Moments:
+    """Sums over `rows` rows of inputs x and targets z."""
+
+    rows: int
+    x_P: Tensor
+    xx_PP: Tensor
+    z_D: Tensor
+    xz_PD: Tensor
+    zz_D: Tensor  # sum of squares
+
+    @classmethod
+    def of(cls, x_RP: Tensor, z_RD: Tensor) -> Moments:
+        """The sums of one batch."""
+        x, z = x_RP.double(), z_RD.double()
+        return cls(
+            rows=len(x),
+            x_P=x.sum(0),
+            xx_PP=gram(x),
+            z_D=z.sum(0),
+            xz_PD=gram(x, z),
+            zz_D=z.square().sum(0),
+        )
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(
+            rows=self.rows + other.rows,
+            x_P=self.x_P + other.x_P,
+            xx_PP=self.xx_PP + other.xx_PP,
+            z_D=self.z_D + other.z_D,
+            xz_PD=self.xz_PD + other.xz_PD,
+            zz_D=self.zz_D + other.zz_D,
+        )
+
+    @property
+    def mean_x(self) -> Tensor:
+        return self.x_P / self.rows
+
+    @property
+    def mean_z(self) -> Tensor:
+        return self.z_D / self.rows
+
+    @property
+    def cov_xx(self) -> Tensor:
+        """Covariance of the inputs, divided by rows: [P, P]."""
+        return self.xx_PP / self.rows - self.mean_x[:, None] * self.mean_x
+
+    @property
+    def cov_xz(self) -> Tensor:
+        """Covariance of inputs and targets, divided by rows: [P, D]."""
+        return self.xz_PD / self.rows - self.mean_x[:, None] * self.mean_z
+
+    def error(self, weight_DP: Tensor, bias_D: Tensor) -> float:
+        """Mean over rows of ||z - W x - b||^2, summed over outputs."""
+        gap_D = self.mean_z - weight_DP @ self.mean_x - bias_D
+        var_z = (self.zz_D / self.rows - self.mean_z.square()).sum()
+        cross = (weight_DP.T * self.cov_xz).sum()
+        var_fit = ((weight_DP @ self.cov_xx) * weight_DP).sum()
+        return float(var_z - 2 * cross + var_fit + gap_D.square().sum())
+
+
+def total(parts: list[Moments]) -> Moments:
+    """The sum of at least one part."""
+    first, *rest = parts
+    for part in rest:
+        first = first + part
+    return first

@@ -1,0 +1,27 @@
+"""How the consumers make up for what was removed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Compensation(BaseModel):
+    """The compensation of a cut.
+
+    `none`: nothing. `mean`: the removed units' mean goes into the bias. `refit`: ridge regression
+    of the consumer's output on the kept units.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["none", "mean", "refit"] = "refit"
+    granularity: Literal["patch", "channel"] = "patch"  # of convolutions: every tap, or per channel
+    sequential: bool = True  # each layer sees the inputs that the pruned layers before it make
+    ridge: float | None = Field(default=None, gt=0)  # relative strength; None: chosen on data
+
+    @property
+    def adds_bias(self) -> bool:
+        """Whether consumers without a bias get one."""
+        return self.kind != "none"

@@ -1,0 +1,164 @@
+"""What a report says in plain English; the page, the model card and the terminal share it."""
+
+from __future__ import annotations
+
+from actprune.reporting.numbers import estimate, number, percent, scaled, signed, unit_of, whole
+from actprune.reporting.schema import Report, ReportTarget
+
+VERDICTS = {
+    "pass": "Pass",
+    "outside": "Outside the forecast",
+    "fail": "Fail",
+}
+COMPENSATIONS = {
+    "none": "no compensation",
+    "mean": "mean into the bias",
+    "refit": "refit of the consumers",
+}
+COSTS = {
+    "units": "units",
+    "params": "parameters",
+    "macs": "MACs",
+    "bytes": "bytes",
+    "latency": "latency",
+}
+
+
+def verdict(report: Report) -> str:
+    return VERDICTS[report.verdict]
+
+
+def goal(target: ReportTarget) -> str:
+    """What was asked, in few words: keep 50 % of the MACs."""
+    if target.kind == "lossless":
+        return "change nothing measurable"
+    if target.asked is None:
+        return target.kind
+    if target.kind in COSTS:
+        return f"keep {percent(target.asked)} of the {COSTS[target.kind]}"
+    if target.kind == "loss":
+        return f"change the loss by at most {signed(target.asked)}"
+    return f"{target.kind} {signed(target.asked)}"
+
+
+def reached(target: ReportTarget) -> str:
+    """What the cut reaches, in the target's own unit."""
+    if target.reached is None:
+        return "no number" if target.kind != "lossless" else "met" if target.met else "missed"
+    return percent(target.reached) if target.kind in COSTS else signed(target.reached)
+
+
+def reached_reason(target: ReportTarget) -> str | None:
+    """Why `reached` is not a number."""
+    if target.reached is not None:
+        return None
+    if target.kind == "lossless":
+        return "lossless is met or missed; it has no amount"
+    return "this quantity was not measured"
+
+
+def with_unit(value: str, report: Report) -> str:
+    return f"{value} {unit_of(report.loss_kind)}".strip()
+
+
+def forecast(report: Report) -> str:
+    """The local forecast on one line: +0.021 nats [+0.014, +0.030], 90 %."""
+    p = report.predicted
+    if p.loss_delta is None or p.low is None or p.high is None:
+        return f"none: {p.reason or 'no reason was recorded'}"
+    point, interval = estimate(p.loss_delta, p.low, p.high)
+    return f"{with_unit(point, report)} {interval}, {percent(p.level)}"
+
+
+def counts_only(report: Report) -> str:
+    """The counts-only forecast on one line."""
+    c = report.predicted.counts_only
+    if c.loss_delta is None or c.low is None or c.high is None:
+        return f"none: {c.reason or 'no reason was recorded'}"
+    point, interval = estimate(c.loss_delta, c.low, c.high)
+    return f"{with_unit(point, report)} {interval}, {percent(report.predicted.level)}"
+
+
+def measured(report: Report) -> str:
+    """The measurement on one line."""
+    m = report.measured
+    point, interval = estimate(m.loss_delta, m.low, m.high)
+    samples = f"{whole(m.samples)} held-out samples"
+    return f"{with_unit(point, report)} {interval}, {percent(m.level)}, {samples}"
+
+
+def loss_meaning(report: Report) -> str:
+    """What the loss compares with."""
+    if report.labelled:
+        return f"The loss is {report.loss_kind}, against the labels of the data."
+    return (
+        f"The data have no labels: the loss is {report.loss_kind}, which compares the pruned "
+        f"model's outputs with the dense model's. It says how much the model changed, not how "
+        f"often it is right."
+    )
+
+
+def removed(report: Report) -> int:
+    """Units removed, over all sites."""
+    return sum(len(s.removed) for s in report.sites)
+
+
+def removed_free(report: Report) -> int:
+    """Removed units that fired on no calibration sample."""
+    return sum(s.rates[u] == 0 for s in report.sites for u in s.removed if u < len(s.rates))
+
+
+def certificate(report: Report) -> tuple[str, ...]:
+    """The certificate in sentences."""
+    c = report.certificate
+    if c.units == 0:
+        return ("No unit was removed, so there is nothing to certify.",)
+    free = removed_free(report)
+    plural = "s" if c.units != 1 else ""
+    lines = [
+        f"{whole(c.units)} unit{plural} went, chosen before the held-out data were read. "
+        f"{_of_them(free, c.units)} never fired on the calibration data. "
+        f'"Never fired on the calibration data" is not "can never fire".',
+        f"On the held-out data, {percent(c.inputs_affected)} of the inputs made at least one "
+        f"removed unit fire (or move off its constant). With {percent(c.level)} confidence, "
+        f"that is true of at most {percent(c.upper)} of future inputs.",
+        "The bound holds for inputs drawn like the held-out ones, without any drift, and for one "
+        "plan fixed in advance.",
+    ]
+    if c.inputs_affected > 0.5:
+        lines.append(
+            "The cut touches most inputs, so it is not lossless; what it costs is the measured "
+            "loss change, not this share."
+        )
+    return tuple(lines)
+
+
+def _of_them(some: int, all_of: int) -> str:
+    if some == 0:
+        return "None of them"
+    if some == all_of:
+        return "All of them" if all_of != 1 else "It"
+    return f"{whole(some)} of them ({percent(some / all_of)})"
+
+
+def compensation(report: Report) -> str:
+    """How the consumers made up for what went."""
+    c = report.compensation
+    if c.kind != "refit":
+        return COMPENSATIONS[c.kind]
+    order = "sequential" if c.sequential else "independent"
+    ridge = "ridge chosen on data" if c.ridge is None else f"ridge {number(c.ridge)}"
+    return f"{COMPENSATIONS[c.kind]} ({order}, {ridge}; convolutions per {c.granularity})"
+
+
+def how(report: Report) -> str:
+    """Selection, allocation and compensation on one line."""
+    selection = f"criterion {report.criterion}, {report.allocate} allocation"
+    return f"{selection}, {COMPENSATIONS[report.compensation.kind]}"
+
+
+def size(report: Report) -> str:
+    """Parameters before and after, with the share kept."""
+    before, after = report.before.params, report.after.params
+    kept = f" ({percent(after / before)})" if before else ""
+    return f"{scaled(before)} to {scaled(after)} parameters{kept}"

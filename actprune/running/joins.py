@@ -1,0 +1,102 @@
+"""Where a layer's output joins a residual stream: read the sum, and how the layer enters it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+_ADDS = {
+    torch.add,
+    Tensor.add,
+    Tensor.add_,
+    Tensor.__add__,
+    Tensor.__iadd__,
+    Tensor.__radd__,
+}
+_PASS = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)  # the identity in evaluation mode
+
+
+class Finished(Exception):
+    """Everything asked for has been seen; the rest of the forward pass is not needed."""
+
+
+class Tap(TorchFunctionMode):
+    """Records one layer's input and output and, if there is one, the sum it is added into.
+
+    input, output: the layer's own, cloned, since later code may overwrite them in place.
+    total: the result of the first addition that takes the output (through batch normalizations
+    in evaluation mode, if any, whose factors multiply up in `scale`, [channels]), or None.
+    """
+
+    def __init__(self, *, stop_at: str | None) -> None:
+        """`stop_at`: "output" or "total" raises Finished once it is known; None runs through."""
+        super().__init__()
+        self.input: Tensor | None = None
+        self.output: Tensor | None = None
+        self.total: Tensor | None = None
+        self.scale: Tensor | None = None
+        self._current: Tensor | None = None
+        self._stop_at = stop_at
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        current = self._current
+        joins = current is not None and func in _ADDS and any(a is current for a in args[:2])
+        out = func(*args, **kwargs)
+        if joins and self.total is None and kwargs.get("alpha", 1) == 1:
+            self.total = out.detach().clone()
+            self._current = None
+            if self._stop_at == "total":
+                raise Finished
+        return out
+
+    def _saw_layer(self, _m: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
+        self.input, self.output = args[0].detach(), out.detach().clone()
+        self._current = out
+        if self._stop_at == "output":
+            raise Finished
+
+    def _saw_pass(self, _m: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
+        if self._current is not None and args and args[0] is self._current:
+            self._current = out
+
+    def _saw_norm(self, norm: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
+        if self._current is not None and args and args[0] is self._current:
+            self._current = out
+            factor = _factor(norm)
+            self.scale = factor if self.scale is None else self.scale * factor
+
+
+def _factor(norm: Any) -> Tensor:
+    """d output / d input of a batch normalization in evaluation mode, [channels]."""
+    spread = (norm.running_var + norm.eps).rsqrt()
+    return (spread if norm.weight is None else spread * norm.weight).detach()
+
+
+@contextmanager
+def tapping(model: nn.Module, layer: str, *, stop_at: str | None = None) -> Iterator[Tap]:
+    """Watch `layer` in a forward pass run inside the block, which `stop_at` may end early."""
+    tap = Tap(stop_at=stop_at)
+    with ExitStack() as stack:
+        for module in model.modules():
+            if isinstance(module, _PASS):
+                hook = module.register_forward_hook(tap._saw_pass)
+            elif isinstance(module, nn.modules.batchnorm._BatchNorm) and (
+                module.running_var is not None
+            ):
+                hook = module.register_forward_hook(tap._saw_norm)
+            else:
+                continue
+            stack.callback(hook.remove)
+        handle = model.get_submodule(layer).register_forward_hook(tap._saw_layer)
+        stack.callback(handle.remove)
+        stack.enter_context(tap)
+        with suppress(Finished):
+            yield tap

@@ -1,0 +1,53 @@
+"""Pass, outside or fail."""
+
+from __future__ import annotations
+
+from math import hypot
+from typing import Literal
+
+from actprune.planning.result import Plan
+from actprune.verifying.result import Measured
+
+Outcome = Literal["pass", "outside", "fail"]
+
+
+def judge(plan: Plan, measured: Measured) -> tuple[Outcome, str]:
+    """The verdict and its reason in words.
+
+    The forecast interval covers the population's change; before the measurement is held against
+    it, each side is widened in quadrature by the measurement's own half-width (ours).
+    """
+    missed = [str(t.target) for t in plan.targets if not t.met]
+    if missed:
+        return "fail", f"target {', '.join(missed)} not met"
+    f = plan.forecast
+    if f is None:
+        return (
+            "outside",
+            f"targets met; no forecast to hold the measurement against ({plan.forecast_reason})",
+        )
+    for reached in plan.targets:
+        asked = reached.target.value
+        if reached.target.kind == "loss" and asked is not None and measured.low > asked:
+            return "fail", f"target {reached.target} missed: measured {measured.loss_delta:+.4f}"
+    low = f.loss_delta - hypot(f.loss_delta - f.low, measured.high - measured.loss_delta)
+    high = f.loss_delta + hypot(f.high - f.loss_delta, measured.loss_delta - measured.low)
+    if low <= measured.loss_delta <= high:
+        return "pass", (
+            f"target met, and the measured change {measured.loss_delta:+.4f} lies in the forecast "
+            f"interval widened by the measurement's error, [{low:+.4f}, {high:+.4f}]"
+        )
+    if measured.loss_delta < low:
+        return "outside", (
+            f"target met, and the measured change {measured.loss_delta:+.4f} is better than "
+            f"forecast, {f.loss_delta:+.4f}"
+        )
+    if measured.low <= f.high:
+        return "outside", (
+            f"target met; the measured change {measured.loss_delta:+.4f} is worse than forecast, "
+            f"{f.loss_delta:+.4f}, but the two intervals overlap"
+        )
+    return "fail", (
+        f"target met, but the measured change {measured.loss_delta:+.4f} "
+        f"[{measured.low:+.4f}, {measured.high:+.4f}] is worse than forecast, {f}"
+    )

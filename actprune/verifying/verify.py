@@ -1,0 +1,171 @@
+"""Measure the pruned model on held-out data and hold it against the forecast."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from actprune.data.batch import Batch
+from actprune.data.source import Source, as_source
+from actprune.errors import ActpruneError
+from actprune.planning.local import bootstrap_mean
+from actprune.planning.result import Plan, PlannedSite
+from actprune.profiling.collect import observe
+from actprune.running.evaluate import loss_for
+from actprune.running.hashing import model_hash
+from actprune.running.loss import Loss
+from actprune.running.outputs import primary
+from actprune.running.state import device_of, undisturbed
+from actprune.sites.census import static_cost
+from actprune.theory.liveness import split_certificate
+from actprune.verifying.latency import latencies
+from actprune.verifying.outcome import judge
+from actprune.verifying.result import Baseline, Certificate, Measured, Side, Verdict
+
+CERTIFICATE_LEVEL = 0.95  # one-sided
+LATENCY_BATCH = 64
+
+
+def verify(
+    dense: nn.Module,
+    small: nn.Module,
+    plan: Plan,
+    heldout: Source | Iterable[Any],
+    *,
+    loss: str | None = None,
+    level: float = 0.9,
+    seed: int = 0,
+    baselines: Mapping[tuple[str, str], nn.Module] | None = None,
+    progress: Callable[[int], None] = lambda samples: None,
+) -> Verdict:
+    """Measure both models on `heldout` and judge the plan.
+
+    Args:
+        dense, small: the model before and after.
+        plan: what was planned, with its forecast.
+        heldout: samples that no fit, choice or forecast has read.
+        loss: as given to `plan`.
+        level: of the measured change's two-sided bootstrap interval.
+        seed: of the bootstrap.
+        baselines: further pruned models to score, by (criterion, compensation).
+
+    Raises:
+        ActpruneError: if the dense model is not the planned one or the data are empty.
+    """
+    start = time.perf_counter()
+    if model_hash(dense) != plan.model.hash:
+        raise ActpruneError("The plan is for another model than the dense one given to verify.")
+    source = as_source(heldout)
+    batches = list(source.batches())
+    if not batches:
+        raise ActpruneError(f"{source.spec}: no held-out sample; give data to verify on.")
+    chosen = loss_for(dense, batches, loss)
+    others = dict(baselines or {})
+    models = [dense, small, *others.values()]
+    losses, metrics, affected = _score(models, dense, plan, batches, chosen, progress)
+    change = losses[1] - losses[0]
+    low, high = bootstrap_mean(change, level=level, seed=seed)
+    measured = Measured(
+        loss_delta=float(change.mean()), low=low, high=high, level=level, samples=len(change)
+    )
+    outcome, reason = judge(plan, measured)
+    timed = batches[0].select(torch.arange(min(LATENCY_BATCH, len(batches[0]))))
+    before_ms, after_ms = latencies([dense, small], timed)
+
+    def side(i: int, model: nn.Module, macs: float, ms: float) -> Side:
+        cost = static_cost(model)
+        return Side(
+            loss=float(losses[i].mean()),
+            metrics=metrics[i],
+            params=cost.params,
+            macs=macs,
+            bytes=cost.bytes,
+            latency_ms=ms,
+        )
+
+    return Verdict(
+        outcome=outcome,
+        reason=reason,
+        loss_kind=chosen.kind,
+        labelled=chosen.labelled,
+        measured=measured,
+        before=side(0, dense, plan.before.macs, before_ms),
+        after=side(1, small, plan.after.macs, after_ms),
+        certificate=Certificate(
+            units=plan.removed,
+            inputs_affected=float(affected.mean()),
+            upper=split_certificate(int(affected.sum()), len(affected), CERTIFICATE_LEVEL),
+            level=CERTIFICATE_LEVEL,
+        ),
+        baselines=tuple(
+            Baseline(
+                criterion=criterion,
+                compensate=compensation,
+                loss=float(losses[i].mean()),
+                metrics=metrics[i],
+            )
+            for i, (criterion, compensation) in enumerate(others, start=2)
+        ),
+        heldout=source.spec,
+        heldout_samples=len(change),
+        latency_batch=len(timed),
+        latency_threads=torch.get_num_threads(),
+        device=str(device_of(dense)),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _score(
+    models: Sequence[nn.Module],
+    dense: nn.Module,
+    plan: Plan,
+    batches: Sequence[Batch],
+    loss: Loss,
+    progress: Callable[[int], None],
+) -> tuple[list[np.ndarray], list[dict[str, float]], np.ndarray]:
+    """Per-sample losses and mean metrics of every model, and which samples a removed unit moves."""
+    losses: list[list[np.ndarray]] = [[] for _ in models]
+    metrics: list[dict[str, list[np.ndarray]]] = [{k: [] for k in loss.metrics} for _ in models]
+    affected: list[np.ndarray] = []
+    device = device_of(dense)
+    for batch in batches:
+        moved = batch.to(device)
+        with undisturbed(dense):
+            reference = primary(moved.run(dense))
+            affected.append(moves_removed_units(dense, plan.sites, moved).cpu().numpy())
+        for i, model in enumerate(models):
+            with undisturbed(model):
+                out = reference if model is dense else primary(moved.run(model))
+                losses[i].append(loss.per_sample(out, reference, moved.labels).cpu().numpy())
+                for name, metric in loss.metrics.items():
+                    metrics[i][name].append(metric(out, reference, moved.labels).cpu().numpy())
+        progress(len(batch))
+    means = [{k: float(np.concatenate(v).mean()) for k, v in m.items()} for m in metrics]
+    return [np.concatenate(x) for x in losses], means, np.concatenate(affected)
+
+
+def moves_removed_units(model: nn.Module, sites: Sequence[PlannedSite], batch: Batch) -> Tensor:
+    """bool [S]: whether a sample fires a removed unit, or moves one off its constant."""
+    cut = {p.site.name: p for p in sites if p.removed}
+    moved = torch.zeros(len(batch), dtype=torch.bool)
+
+    def see(name: str, a_SUP: Tensor) -> None:
+        planned = cut[name]
+        a_SRP = a_SUP[:, list(planned.removed)]
+        size_SRP = a_SRP.abs() if planned.rule.kind == "magnitude" else a_SRP
+        off_SRP = size_SRP > planned.rule.threshold
+        fixed = [i for i, c in enumerate(planned.constants) if c is not None]
+        if fixed:
+            values = [c for c in planned.constants if c is not None]
+            constants = torch.tensor(values, dtype=torch.float64, device=a_SRP.device)
+            off_SRP[:, fixed] = a_SRP[:, fixed].double() != constants[:, None]
+        moved.logical_or_(off_SRP.flatten(1).any(1).cpu())
+
+    if cut:
+        observe(model, batch, [p.site for p in cut.values()], see)
+    return moved

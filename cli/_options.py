@@ -1,0 +1,143 @@
+"""The options that several verbs share, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+MODEL_HELP = "zoo:NAME, package.module:factory or file.py:factory."
+DATA_HELP = "npz:FILE, zoo:NAME, package.module:factory or file.py:factory."
+
+Weights: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Weights to load: .safetensors, .pt, .pth or .th, tensors only."
+    ),
+]
+Json: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")
+]
+Force: TypeAlias = Annotated[
+    bool, typer.Option("--force", help="Write over a file that exists already.")
+]
+ProfileFile: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="P.safetensors", help="A profile.", show_default=False)
+]
+Targets: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="TARGET",
+        help="macs=50%, params=70%, bytes=60% or units=20% (the share kept), loss=+0.02 or "
+        "lossless; may be repeated.",
+        show_default=False,
+    ),
+]
+Criterion: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CRITERION",
+        help="Which units go first: residual (least harm to the refit), rare (least often "
+        "active), effect, fluctuation, magnitude or random.  [default: residual]",
+    ),
+]
+Compensate: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COMPENSATE",
+        help="How the rest makes up for what goes: none, mean or refit.  [default: refit]",
+    ),
+]
+Granularity: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="patch|channel",
+        help="Refit convolutions tap by tap, or channel by channel.  [default: patch]",
+    ),
+]
+Independent: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--independent",
+        help="Refit every layer on the dense model's activations, not on the pruned ones'.",
+    ),
+]
+Ridge: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        metavar="STRENGTH", help="Relative ridge of the refit.  [default: chosen on the data]"
+    ),
+]
+Allocate: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="uniform|global",
+        help="The same share kept at each site, or one ranking over all.  [default: uniform]",
+    ),
+]
+Only: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SITE", help="Cut only this site, or those that match (fc*); may be repeated."
+    ),
+]
+Ignore: TypeAlias = Annotated[
+    list[str] | None, typer.Option(metavar="SITE", help="Leave this site whole; may be repeated.")
+]
+Keep: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SITE:UNIT", help="This unit must stay; may be repeated."),
+]
+Drop: TypeAlias = Annotated[
+    list[str] | None, typer.Option(metavar="SITE:UNIT", help="This unit must go; may be repeated.")
+]
+RoundTo: TypeAlias = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Keep a multiple of N units at each site.  [default: 1]"),
+]
+Level: TypeAlias = Annotated[
+    float | None,
+    typer.Option(metavar="SHARE", help="Level of the intervals, 0 to 1.  [default: 0.9]"),
+]
+Loss: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOSS",
+        help="cross_entropy or mse (with labels), kl or difference (from the dense outputs).  "
+        "[default: what suits the data]",
+    ),
+]
+
+FLAGS = {
+    "model": "MODEL",
+    "weights": "--weights",
+    "data": "--data",
+    "heldout": "--heldout",
+    "check": "--check",
+    "profile.samples": "--samples",
+    "profile.batch_size": "--batch-size",
+    "profile.rule": "--rule",
+    "profile.gram": "--stats",
+    "profile.seed": "--seed",
+    "prune.target": "--target",
+    "prune.criterion": "--criterion",
+    "prune.compensate": "--compensate",
+    "prune.granularity": "--granularity",
+    "prune.sequential": "--independent",
+    "prune.ridge": "--ridge",
+    "prune.allocate": "--allocate",
+    "prune.only": "--only",
+    "prune.ignore": "--ignore",
+    "prune.keep": "--keep",
+    "prune.drop": "--drop",
+    "prune.round_to": "--round-to",
+    "verify.level": "--level",
+    "verify.loss": "--loss",
+}
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """The values that the user gave: flags left out keep the recipe's own defaults."""
+    return {k: v for k, v in values.items() if v is not None and v != []}

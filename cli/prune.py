@@ -1,0 +1,234 @@
+"""`actprune prune`: the whole way from a model to a smaller one and a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from actprune.errors import ActpruneError
+
+from ._console import emit, emit_json, stages, working
+from ._options import (
+    DATA_HELP,
+    FLAGS,
+    MODEL_HELP,
+    Allocate,
+    Compensate,
+    Criterion,
+    Drop,
+    Granularity,
+    Ignore,
+    Independent,
+    Json,
+    Keep,
+    Level,
+    Loss,
+    Only,
+    Ridge,
+    RoundTo,
+    Targets,
+    Weights,
+    given,
+)
+from ._paths import check_new_folder, read_text
+from ._targets import planned_values, target_values
+
+if TYPE_CHECKING:
+    from actprune.planning.result import Plan
+    from actprune.recipe.schema import Recipe
+
+
+def prune(
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="DIR", help="A new folder for the results.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help=MODEL_HELP, show_default=False),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R.yaml", help="Do what this recipe says: a file, or the name of a shipped one."
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(metavar="plan.json", help="Remove what this plan says.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA", help=f"Calibration data: {DATA_HELP} A zoo model brings its own."
+        ),
+    ] = None,
+    heldout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Data that only verify reads.  [default: a seeded third of the data]",
+        ),
+    ] = None,
+    check: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Other samples for the forecast, kept out of training."),
+    ] = None,
+    weights: Weights = None,
+    target: Targets = None,
+    criterion: Criterion = None,
+    compensate: Compensate = None,
+    granularity: Granularity = None,
+    independent: Independent = False,
+    ridge: Ridge = None,
+    allocate: Allocate = None,
+    only: Only = None,
+    ignore: Ignore = None,
+    keep: Keep = None,
+    drop: Drop = None,
+    round_to: RoundTo = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", help="Profile only the first N samples.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="B", help="Samples a forward pass.  [default: 128]")
+    ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="When a unit counts as active: positive, magnitude:T or auto.  [default: auto]",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SEED", help="Of the sample blocks and the held-out third.  [default: 0]"
+        ),
+    ] = None,
+    level: Level = None,
+    loss: Loss = None,
+    json: Json = False,
+) -> None:
+    """Make a smaller model: profile, plan, cut, refit, verify on held-out data, report.
+
+    Writes the smaller model, its plan and its report into a new folder. Exits 1 if the verdict is
+    fail: the target missed, or the loss worse than forecast beyond both intervals.
+
+    \b
+    Examples:
+      actprune prune zoo:digits-mlp --target macs=50% -o out
+      actprune prune net.py:make --weights net.pt --data npz:calib.npz --target loss=+0.02 -o out
+      actprune prune --recipe digits-mlp-refit -o out
+      actprune prune --plan plan.json -o out
+    """
+    check_new_folder(out)
+    cut = given(
+        criterion=criterion,
+        compensate=compensate,
+        granularity=granularity,
+        sequential=False if independent else None,
+        ridge=ridge,
+        allocate=allocate,
+        only=only,
+        ignore=ignore,
+        keep=keep,
+        drop=drop,
+        round_to=round_to,
+    )
+    if target:
+        cut["target"] = target_values(target)
+    top = given(model=model, weights=weights, data=data, heldout=heldout, check=check)
+    watch = given(samples=samples, batch_size=batch_size, rule=rule, seed=seed)
+    judge = given(level=level, loss=loss)
+    chosen: Plan | None = None
+    if recipe is not None:
+        asked = _from_recipe(recipe, plan, {**top, **cut, **watch, **judge})
+    elif plan is not None:
+        asked, chosen = _from_plan(plan, top, {**cut, **watch}, batch_size, judge)
+    else:
+        asked = _from_flags(top, cut, watch, judge)
+
+    from actprune.recipe.run import run
+
+    with working(), stages("profile") as progress:
+        report = run(asked, out, plan=chosen, progress=progress)
+    if json:
+        emit_json(report.model_dump_json(by_alias=True))
+    else:
+        from actprune.reporting.table import summary_table
+
+        emit(summary_table(report))
+        emit(f"\n{out}: the smaller model, its plan and report.html")
+    if report.verdict == "fail":
+        raise typer.Exit(1)
+
+
+def _from_flags(
+    top: dict[str, Any], cut: dict[str, Any], watch: dict[str, Any], judge: dict[str, Any]
+) -> Recipe:
+    from actprune.recipe.load import recipe_from_flags
+
+    if "model" not in top:
+        raise ActpruneError("MODEL: name a model, or give --recipe R.yaml or --plan plan.json.")
+    if "target" not in cut:
+        raise ActpruneError("--target: say what to ask for, for instance --target macs=50%.")
+    values = {"version": 1, **top, "profile": watch, "prune": cut, "verify": judge}
+    return recipe_from_flags(values, FLAGS)
+
+
+def _from_recipe(recipe: str, plan: Path | None, others: dict[str, Any]) -> Recipe:
+    from .recipes import read_recipe
+
+    if plan is not None:
+        raise ActpruneError("--plan: cannot be given together with --recipe; choose one.")
+    if others:
+        name = next(iter(others))
+        flag = "MODEL" if name == "model" else "--" + name.replace("_", "-")
+        raise ActpruneError(
+            f"{flag}: cannot be given together with --recipe; change the recipe itself "
+            f"(`actprune recipes copy` gives you a copy)."
+        )
+    return read_recipe(recipe)
+
+
+def _from_plan(
+    path: Path,
+    top: dict[str, Any],
+    others: dict[str, Any],
+    batch_size: int | None,
+    judge: dict[str, Any],
+) -> tuple[Recipe, Plan]:
+    from actprune.planning.result import Plan
+    from actprune.recipe.load import recipe_from_flags
+
+    plan = Plan.from_json(read_text(path, "plan; make one with `actprune plan`"), str(path))
+    for name in others:
+        if name != "batch_size":
+            flag = "--independent" if name == "sequential" else "--" + name.replace("_", "-")
+            raise ActpruneError(f"{flag}: cannot be given together with --plan; plan again.")
+    if "model" not in top:
+        if not plan.model.spec.startswith("zoo:"):
+            raise ActpruneError(
+                f"MODEL: needed, since {path} is for {plan.model.spec!r}, not a zoo model."
+            )
+        top["model"] = plan.model.spec
+    if "data" not in top and plan.data.spec.startswith(("zoo:", "npz:")):
+        top["data"] = plan.data.spec
+    compensation = plan.compensation
+    values = {
+        "version": 1,
+        **top,
+        "profile": {"seed": plan.data.seed, **given(batch_size=batch_size)},
+        "prune": {
+            "target": planned_values(t.target for t in plan.targets),
+            "criterion": plan.criterion,
+            "compensate": compensation.kind,
+            "granularity": compensation.granularity,
+            "sequential": compensation.sequential,
+            "ridge": compensation.ridge,
+            "allocate": plan.allocate,
+        },
+        "verify": judge,
+    }
+    return recipe_from_flags(values, FLAGS), plan

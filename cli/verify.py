@@ -1,0 +1,54 @@
+"""`actprune verify`: measure a saved cut again, on held-out data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from actprune.errors import ActpruneError
+
+from ._console import emit, emit_json, stages, working
+from ._options import DATA_HELP, Json
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder written by prune.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help=f"The calibration data, of which only the held-out third is read: {DATA_HELP}",
+        ),
+    ] = None,
+    heldout: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Other held-out data, all of which are read."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure the loss change of a saved cut on held-out data, against its forecast.
+
+    Exits 1 if the verdict is fail.
+
+    \b
+    Examples:
+      actprune verify out --data zoo:digits-mlp
+      actprune verify out --heldout npz:fresh.npz --json
+    """
+    if data is not None and heldout is not None:
+        raise ActpruneError("--heldout: cannot be given together with --data; choose one.")
+
+    from actprune.recipe.run import verify_folder
+
+    with working(), stages("verify") as progress:
+        report = verify_folder(folder, data, heldout=heldout, progress=progress)
+    if json:
+        emit_json(report.model_dump_json(by_alias=True))
+    else:
+        from actprune.reporting.table import summary_table
+
+        emit(summary_table(report))
+    if report.verdict == "fail":
+        raise typer.Exit(1)
