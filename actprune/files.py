@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from actprune.errors import ActpruneError
@@ -29,6 +32,43 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
         raise ActpruneError(f"{path}: cannot be written ({e.strerror}).") from e
+
+
+def check_new_folder(path: Path) -> None:
+    """Make sure, before any work, that results can be put at `path`, which is new or empty.
+
+    Raises:
+        ActpruneError: if it is a file, is in use, or cannot be made.
+    """
+    if path.exists() and not path.is_dir():
+        raise ActpruneError(f"-o {path}: a file; give the name of a new folder.")
+    if path.is_dir() and any(path.iterdir()):
+        raise ActpruneError(f"-o {path}: in use (not empty); choose a new folder.")
+    above = path if path.exists() else path.absolute().parent
+    while not above.exists():
+        above = above.parent
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise ActpruneError(f"-o {path}: no permission to write in {above}.")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill that appears at `path`, complete, when the block ends without an error."""
+    check_new_folder(path)
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=path.absolute().parent, prefix=f".{path.name}."))
+    except OSError as e:
+        raise ActpruneError(f"-o {path}: cannot be made ({e.strerror}).") from e
+    try:
+        yield staging
+        os.chmod(staging, 0o777 & ~_umask())
+        try:
+            os.replace(staging, path)
+        except OSError as e:
+            raise ActpruneError(f"-o {path}: cannot be put in place ({e.strerror}).") from e
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _umask() -> int:

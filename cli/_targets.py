@@ -37,5 +37,5 @@ def planned_values(targets: Iterable[Target]) -> dict[str, Any]:
         elif t.kind == "loss":
             values[t.kind] = t.value
         else:
-            values[t.kind] = f"{100 * t.value:.12f}%"
+            values[t.kind] = f"{100 * t.value:.12f}".rstrip("0").rstrip(".") + "%"
     return values

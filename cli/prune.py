@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -201,6 +201,7 @@ def _from_plan(
 ) -> tuple[Recipe, Plan]:
     from actprune.planning.result import Plan
     from actprune.recipe.load import recipe_from_flags
+    from actprune.recipe.schema import Criterion  # a plan made in Python may have another
 
     plan = Plan.from_json(read_text(path, "plan; make one with `actprune plan`"), str(path))
     for name in others:
@@ -222,7 +223,7 @@ def _from_plan(
         "profile": {"seed": plan.data.seed, **given(batch_size=batch_size)},
         "prune": {
             "target": planned_values(t.target for t in plan.targets),
-            "criterion": plan.criterion,
+            **given(criterion=plan.criterion if plan.criterion in get_args(Criterion) else None),
             "compensate": compensation.kind,
             "granularity": compensation.granularity,
             "sequential": compensation.sequential,

@@ -68,7 +68,7 @@ def _make(spec: str, *, train: bool) -> tuple[nn.Module, str]:
             f"{spec}: this version does not read Hugging Face models yet; write a function that "
             f"returns the model and name it as FILE.py:NAME."
         )
-    check_form(spec, "model", SCHEMES)
+    check_form(spec, "a model", SCHEMES)
     found = resolve(spec)
     if isinstance(found.value, nn.Module):
         return copy.deepcopy(found.value), found.spec

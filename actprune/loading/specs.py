@@ -17,19 +17,19 @@ def check_form(spec: str, what: str, schemes: Sequence[str]) -> None:
 
     Args:
         spec: what the user wrote; starts with none of `schemes`.
-        what: 'model' or 'data'.
+        what: 'a model' or 'data'.
         schemes: the prefixes that could have been meant, without their colon.
 
     Raises:
         ActpruneError: if `spec` cannot name an object in a file or module.
     """
     place, colon, name = spec.rpartition(":")
-    is_module = all(part.isidentifier() for part in place.split("."))
+    is_module = all(part.isidentifier() for part in f"{place}.{name}".split("."))
     if colon and name and (place.endswith(".py") or (is_module and not _typo(place, schemes))):
         return
     forms = ", ".join(f"{s}:..." for s in schemes)
     raise ActpruneError(
-        f"{spec or 'nothing'}: not a {what} this program knows; write {forms}, FILE.py:NAME or "
+        f"{spec or 'nothing'}: not {what} this program knows; write {forms}, FILE.py:NAME or "
         f"PACKAGE.MODULE:NAME{_remedy(spec, what, schemes)}"
     )
 
@@ -43,7 +43,7 @@ def _remedy(spec: str, what: str, schemes: Sequence[str]) -> str:
         return "."
     if suffix == ".py":
         return f"; say which object of the file: '{spec}:NAME'."
-    if suffix in SUFFIXES and what == "model":
+    if suffix in SUFFIXES and what == "a model":
         return "; this file holds weights only: name the architecture, and the file as weights."
     if suffix in (".npz", ".txt") and what == "data":
         return f"; did you mean '{'npz' if suffix == '.npz' else 'text'}:{spec}'?"

@@ -145,6 +145,7 @@ def plan(
         sites=tuple(_planned(profile.site(s.name), cut) for s in sites),
         before=profile.census.dense,
         after=after,
+        loss=loss,
         loss_kind=forecaster.loss.kind if forecaster else "unknown until data are given",
         forecast=forecast,
         forecast_reason=None if forecaster else no_data,

@@ -105,6 +105,7 @@ class Plan(Frozen):
     sites: tuple[PlannedSite, ...]
     before: Cost
     after: Cost
+    loss: str | None = None  # as asked for; None: chosen by the data
     loss_kind: str
     forecast: Forecast | None
     forecast_reason: str | None = None  # why there is no forecast

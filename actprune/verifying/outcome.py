@@ -8,10 +8,12 @@ from typing import Literal
 from actprune.planning.result import Plan
 from actprune.verifying.result import Measured
 
+ROUNDING = 1e-6  # of the dense loss (at least 1): what float32 arithmetic alone may change
+
 Outcome = Literal["pass", "outside", "fail"]
 
 
-def judge(plan: Plan, measured: Measured) -> tuple[Outcome, str]:
+def judge(plan: Plan, measured: Measured, dense_loss: float) -> tuple[Outcome, str]:
     """The verdict and its reason in words.
 
     The forecast interval covers the population's change; before the measurement is held against
@@ -20,6 +22,8 @@ def judge(plan: Plan, measured: Measured) -> tuple[Outcome, str]:
     missed = [str(t.target) for t in plan.targets if not t.met]
     if missed:
         return "fail", f"target {', '.join(missed)} not met"
+    if not plan.removed:
+        return "pass", "nothing to remove: the model is as it was"
     f = plan.forecast
     if f is None:
         return (
@@ -30,8 +34,9 @@ def judge(plan: Plan, measured: Measured) -> tuple[Outcome, str]:
         asked = reached.target.value
         if reached.target.kind == "loss" and asked is not None and measured.low > asked:
             return "fail", f"target {reached.target} missed: measured {measured.loss_delta:+.4f}"
-    low = f.loss_delta - hypot(f.loss_delta - f.low, measured.high - measured.loss_delta)
-    high = f.loss_delta + hypot(f.high - f.loss_delta, measured.loss_delta - measured.low)
+    slack = ROUNDING * max(1.0, abs(dense_loss))
+    low = f.loss_delta - hypot(f.loss_delta - f.low, measured.high - measured.loss_delta) - slack
+    high = f.loss_delta + hypot(f.high - f.loss_delta, measured.loss_delta - measured.low) + slack
     if low <= measured.loss_delta <= high:
         return "pass", (
             f"target met, and the measured change {measured.loss_delta:+.4f} lies in the forecast "
@@ -42,7 +47,7 @@ def judge(plan: Plan, measured: Measured) -> tuple[Outcome, str]:
             f"target met, and the measured change {measured.loss_delta:+.4f} is better than "
             f"forecast, {f.loss_delta:+.4f}"
         )
-    if measured.low <= f.high:
+    if measured.low <= f.high + slack:
         return "outside", (
             f"target met; the measured change {measured.loss_delta:+.4f} is worse than forecast, "
             f"{f.loss_delta:+.4f}, but the two intervals overlap"

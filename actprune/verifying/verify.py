@@ -73,7 +73,7 @@ def verify(
     measured = Measured(
         loss_delta=float(change.mean()), low=low, high=high, level=level, samples=len(change)
     )
-    outcome, reason = judge(plan, measured)
+    outcome, reason = judge(plan, measured, float(losses[0].mean()))
     timed = batches[0].select(torch.arange(min(LATENCY_BATCH, len(batches[0]))))
     before_ms, after_ms = latencies([dense, small], timed)
 

@@ -1,0 +1,236 @@
+"""Join the stages: profile, theory, plan, prune, verify, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from actprune.data.source import Source, fingerprint
+from actprune.data.split import heldout as is_heldout
+from actprune.errors import ActpruneError
+from actprune.files import new_folder, write_atomically
+from actprune.loading.data import load_data
+from actprune.loading.model import load_model
+from actprune.loading.saved import load
+from actprune.planning.alike import alike
+from actprune.planning.plan import plan as make_plan
+from actprune.planning.result import Plan
+from actprune.profiling.collect import profile as collect
+from actprune.profiling.result import Profile
+from actprune.pruning.prune import prune
+from actprune.pruning.saved import save_pruned
+from actprune.recipe.schema import Recipe
+from actprune.refit.settings import Compensation
+from actprune.reporting.assemble import assemble, with_verdict
+from actprune.reporting.schema import Report
+from actprune.reporting.write import read_report, write_report
+from actprune.theory import fit
+from actprune.verifying.verify import verify
+
+PLAN = "plan.json"
+Progress = Callable[[str], None]
+
+
+def run(
+    recipe: Recipe,
+    out: Path,
+    *,
+    plan: Plan | None = None,
+    progress: Progress = lambda stage: None,
+) -> Report:
+    """Carry a recipe through every stage and put everything into the new folder `out`.
+
+    Args:
+        plan: cut by this plan, made earlier for the same model and data, instead of planning.
+        progress: called with a few words at each step.
+
+    Raises:
+        ActpruneError: for a mistake in what the recipe names; nothing is then left in `out`.
+        BudgetError: if a target cannot be reached.
+    """
+    with new_folder(out) as folder:
+        progress("loading the model")
+        loaded = load_model(recipe.model, recipe.weights)
+        dense = loaded.model
+        data = load_data(recipe.data or _own_data(recipe.model))
+        heldout = None if recipe.heldout is None else load_data(recipe.heldout)
+        leave_out = heldout is None if plan is None else plan.data.heldout
+        seen = collect(
+            dense,
+            data,
+            rule=recipe.profile.rule,
+            gram=recipe.profile.gram,
+            leave_out=leave_out,
+            samples=recipe.profile.samples,
+            batch_size=recipe.profile.batch_size,
+            seed=recipe.profile.seed,
+            spec=loaded.spec,
+            progress=_counted(progress, "profiling"),
+        )
+        progress("fitting the theory")
+        theory = fit(seen)
+        if plan is None:
+            plan = _plan(dense, seen, recipe, data, progress)
+        progress("pruning")
+        start = time.perf_counter()
+        small = prune(dense, plan, batches=data, progress=lambda c: progress(f"refitting {c}"))
+        seconds = time.perf_counter() - start
+        others = {
+            (b.criterion, b.compensate): _baseline(
+                dense, seen, plan, b.criterion, Compensation(kind=b.compensate), data, progress
+            )
+            for b in recipe.baselines
+        }
+        verdict = verify(
+            dense,
+            small,
+            plan,
+            heldout or _third(data, plan),
+            loss=plan.loss,
+            level=recipe.verify.level,
+            seed=plan.data.seed,
+            baselines=others,
+            progress=_counted(progress, "verifying"),
+        )
+        report = assemble(seen, theory, plan, verdict, prune_seconds=seconds)
+        progress("writing the report")
+        save_pruned(small, dense, plan, folder)
+        write_atomically(folder / PLAN, plan.to_json())
+        write_report(report, folder)
+    return report
+
+
+def verify_folder(
+    folder: Path,
+    data: str | None = None,
+    *,
+    heldout: str | None = None,
+    model: str | None = None,
+    weights: Path | None = None,
+    progress: Progress = lambda stage: None,
+) -> Report:
+    """Measure a saved cut again, and write its report anew.
+
+    Args:
+        folder: written by `run`.
+        data: as given to `run`: only its held-out third is read; other data are read whole. A zoo
+            model brings its own.
+        heldout: data to read whole.
+        model, weights: the dense model, where it is not from the zoo.
+
+    Raises:
+        ActpruneError: if the folder is not complete, or the data are those of the calibration.
+    """
+    before = read_report(folder)
+    plan = _read_plan(folder / PLAN)
+    spec = model or plan.model.spec
+    if model is None and not spec.startswith("zoo:"):
+        raise ActpruneError(
+            f"{folder}: pruned from {spec!r}; name the dense model with --model, since a file "
+            f"never decides what code is run."
+        )
+    progress("loading the models")
+    loaded = load_model(spec, weights)
+    small = load(folder, factory=lambda: load_model(spec, weights).model)
+    if heldout is not None:
+        source: Source = load_data(heldout)
+    else:
+        source = _third(load_data(data or _own_data(spec)), plan)
+    verdict = verify(
+        loaded.model,
+        small,
+        plan,
+        source,
+        loss=plan.loss,
+        level=before.measured.level,
+        seed=plan.data.seed,
+        progress=_counted(progress, "verifying"),
+    )
+    report = with_verdict(before, verdict)
+    write_report(report, folder)
+    return report
+
+
+def _plan(
+    dense: nn.Module, seen: Profile, recipe: Recipe, data: Source, progress: Progress
+) -> Plan:
+    asked = recipe.prune
+    return make_plan(
+        dense,
+        seen,
+        asked.targets,
+        criterion=asked.criterion,
+        compensation=asked.compensation,
+        allocate=asked.allocate,
+        only=asked.only,
+        ignore=asked.ignore,
+        keep=asked.keep,
+        drop=asked.drop,
+        round_to=asked.round_to,
+        batches=data,
+        check=None if recipe.check is None else load_data(recipe.check),
+        loss=recipe.verify.loss,
+        level=recipe.verify.level,
+        progress=lambda stage: progress(f"planning: {stage}"),
+    )
+
+
+def _baseline(
+    dense: nn.Module,
+    seen: Profile,
+    plan: Plan,
+    criterion: str,
+    compensation: Compensation,
+    data: Source,
+    progress: Progress,
+) -> nn.Module:
+    progress(f"baseline: {criterion}, {compensation.kind}")
+    other = alike(dense, seen, plan, criterion=criterion, compensation=compensation, batches=data)
+    return prune(dense, other, batches=data)
+
+
+def _own_data(spec: str) -> str:
+    """A zoo model's own data; raises ActpruneError for other models."""
+    if not spec.startswith("zoo:"):
+        raise ActpruneError(f"{spec}: only a zoo model brings its own data; give --data.")
+    return spec.partition("@")[0]
+
+
+def _third(data: Source, plan: Plan) -> Source:
+    """The held-out third of the calibration data, or all of any other data."""
+    first = next(iter(data.batches(1)), None)
+    if first is None:
+        raise ActpruneError(f"{data.spec}: the data are empty; give at least one sample.")
+    if fingerprint(first) not in {origin for origin, _, _ in plan.data.origins}:
+        return data
+    if not plan.data.heldout:
+        raise ActpruneError(
+            f"{data.spec}: these data calibrated the cut and no third of them was held out; "
+            f"verify on others with --heldout."
+        )
+
+    def keep(ids: Tensor) -> Tensor:
+        return is_heldout(ids, plan.data.seed)
+
+    return data.where(keep)
+
+
+def _read_plan(path: Path) -> Plan:
+    try:
+        return Plan.from_json(path.read_text(encoding="utf-8"), str(path))
+    except OSError as e:
+        raise ActpruneError(f"{path}: cannot be read ({e.strerror}).") from e
+
+
+def _counted(progress: Progress, what: str) -> Callable[[int], None]:
+    seen = 0
+
+    def count(samples: int) -> None:
+        nonlocal seen
+        seen += samples
+        progress(f"{what}: {seen:,} samples")
+
+    return count

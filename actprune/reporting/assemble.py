@@ -1,0 +1,160 @@
+"""Put the results of every stage into one report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from actprune.planning.result import Plan
+from actprune.profiling.result import Profile
+from actprune.reporting.schema import (
+    CountsOnly,
+    Predicted,
+    Report,
+    ReportData,
+    ReportModel,
+    ReportSite,
+    ReportTarget,
+    Seconds,
+)
+from actprune.theory import SiteTheory, Theory
+from actprune.verifying.result import Verdict
+
+NO_TAIL = "the count's tail is not tested for a power law in this version"
+
+
+def assemble(
+    profile: Profile, theory: Theory, plan: Plan, verdict: Verdict, *, prune_seconds: float
+) -> Report:
+    """The report of one run."""
+    planned = {p.site.name: p for p in plan.sites}
+    sites = []
+    for site in theory.sites:
+        counts = profile.site(site.name)
+        p = planned.get(site.name)
+        samples = max(1, int(counts.samples.sum()))
+        sites.append(
+            _site(
+                site,
+                kept=len(p.kept) if p else site.units,
+                removed=p.removed if p else (),
+                rates=tuple(float(x) for x in counts.samples_active.sum(0) / samples),
+                rate=float(counts.rate.mean()),
+            )
+        )
+    targets = tuple(
+        ReportTarget(kind=t.target.kind, asked=t.target.value, reached=t.reached, met=t.met)
+        for t in plan.targets
+    )
+    return with_verdict(
+        Report(
+            version=_version(),
+            model=ReportModel(spec=plan.model.spec, hash=plan.model.hash),
+            data=ReportData(
+                spec=plan.data.spec,
+                heldout=verdict.heldout,
+                calibration_samples=plan.data.samples,
+                heldout_samples=verdict.heldout_samples,
+                seed=plan.data.seed,
+            ),
+            loss_kind=verdict.loss_kind,
+            labelled=verdict.labelled,
+            criterion=plan.criterion,
+            allocate=plan.allocate,
+            compensation=plan.compensation,
+            before=verdict.before,
+            after=verdict.after,
+            baselines=verdict.baselines,
+            target=targets[0],
+            targets=targets,
+            predicted=_predicted(plan),
+            measured=verdict.measured,
+            verdict=verdict.outcome,
+            verdict_reason=verdict.reason,
+            certificate=verdict.certificate,
+            sites=tuple(sites),
+            refusals=tuple(asdict(r) for r in profile.refusals),
+            device=verdict.device,
+            latency_batch=verdict.latency_batch,
+            latency_threads=verdict.latency_threads,
+            seconds=Seconds(
+                profile=profile.seconds,
+                plan=plan.seconds,
+                prune=prune_seconds,
+                verify=verdict.seconds,
+            ),
+        ),
+        verdict,
+    )
+
+
+def with_verdict(report: Report, verdict: Verdict) -> Report:
+    """The same report with another measurement."""
+    return report.model_copy(
+        update={
+            "data": report.data.model_copy(
+                update={"heldout": verdict.heldout, "heldout_samples": verdict.heldout_samples}
+            ),
+            "loss_kind": verdict.loss_kind,
+            "labelled": verdict.labelled,
+            "before": verdict.before,
+            "after": verdict.after,
+            "measured": verdict.measured,
+            "verdict": verdict.outcome,
+            "verdict_reason": verdict.reason,
+            "certificate": verdict.certificate,
+            "device": verdict.device,
+            "latency_batch": verdict.latency_batch,
+            "latency_threads": verdict.latency_threads,
+            "seconds": report.seconds.model_copy(update={"verify": verdict.seconds}),
+        }
+    )
+
+
+def _predicted(plan: Plan) -> Predicted:
+    f, c = plan.forecast, plan.counts_only
+    counts = CountsOnly(loss_delta=None, low=None, high=None, reason=plan.counts_only_reason)
+    if c is not None:
+        counts = CountsOnly(loss_delta=c.loss_delta, low=c.low, high=c.high, share=c.share)
+    return Predicted(
+        loss_delta=f.loss_delta if f else None,
+        low=f.low if f else None,
+        high=f.high if f else None,
+        level=f.level if f else 0.9,
+        reason=plan.forecast_reason,
+        counts_only=counts,
+    )
+
+
+def _site(
+    theory: SiteTheory,
+    *,
+    kept: int,
+    removed: tuple[int, ...],
+    rates: tuple[float, ...],
+    rate: float,
+) -> ReportSite:
+    fit = theory.fit
+    return ReportSite(
+        name=theory.name,
+        kind=theory.kind,
+        units=theory.units,
+        kept=kept,
+        free=theory.free,
+        rate=rate,
+        family=theory.family,
+        b=fit.b if fit else None,
+        M=fit.M if fit else None,
+        pi0=fit.pi0 if fit else None,
+        pi1=fit.pi1 if fit else None,
+        alpha=None,
+        reason=NO_TAIL if fit and fit.b is not None else f"{theory.family_reason}; {NO_TAIL}",
+        rates=rates,
+        removed=removed,
+        theory=theory.to_dict(),
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("actprune")
