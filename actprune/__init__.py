@@ -1,22 +1,61 @@
 """Prune PyTorch networks by their activation statistics: profile, theory, plan, prune, verify."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from actprune.errors import ActpruneError as ActpruneError
 from actprune.errors import BudgetError as BudgetError
-from actprune.loading.saved import load as load
-from actprune.planning.plan import plan as plan
-from actprune.planning.result import Plan as Plan
-from actprune.profiling.collect import profile as profile
-from actprune.profiling.diff import diff as diff
-from actprune.profiling.merge import merge as merge
-from actprune.profiling.result import Profile as Profile
-from actprune.profiling.store import load_profile as load_profile
-from actprune.profiling.store import save_profile as save_profile
-from actprune.pruning.masked import masked as masked
-from actprune.pruning.prune import prune as prune
-from actprune.pruning.saved import save_pruned as save_pruned
-from actprune.refit.settings import Compensation as Compensation
-from actprune.sites.find import survey as survey
-from actprune.theory.site_theory import Theory as Theory
-from actprune.theory.summary import fit as fit
-from actprune.verifying.result import Verdict as Verdict
-from actprune.verifying.verify import verify as verify
+
+if TYPE_CHECKING:
+    from actprune.loading.saved import load as load
+    from actprune.planning.plan import plan as plan
+    from actprune.planning.result import Plan as Plan
+    from actprune.profiling.collect import profile as profile
+    from actprune.profiling.diff import diff as diff
+    from actprune.profiling.merge import merge as merge
+    from actprune.profiling.result import Profile as Profile
+    from actprune.profiling.store import load_profile as load_profile
+    from actprune.profiling.store import save_profile as save_profile
+    from actprune.pruning.masked import masked as masked
+    from actprune.pruning.prune import prune as prune
+    from actprune.pruning.saved import save_pruned as save_pruned
+    from actprune.refit.settings import Compensation as Compensation
+    from actprune.sites.find import survey as survey
+    from actprune.theory.site_theory import Theory as Theory
+    from actprune.theory.summary import fit as fit
+    from actprune.verifying.result import Verdict as Verdict
+    from actprune.verifying.verify import verify as verify
+
+# loaded when first asked for, so that `actprune --help` does not wait for torch
+_HOMES = {
+    "load": "actprune.loading.saved",
+    "plan": "actprune.planning.plan",
+    "Plan": "actprune.planning.result",
+    "profile": "actprune.profiling.collect",
+    "diff": "actprune.profiling.diff",
+    "merge": "actprune.profiling.merge",
+    "Profile": "actprune.profiling.result",
+    "load_profile": "actprune.profiling.store",
+    "save_profile": "actprune.profiling.store",
+    "masked": "actprune.pruning.masked",
+    "prune": "actprune.pruning.prune",
+    "save_pruned": "actprune.pruning.saved",
+    "Compensation": "actprune.refit.settings",
+    "survey": "actprune.sites.find",
+    "Theory": "actprune.theory.site_theory",
+    "fit": "actprune.theory.summary",
+    "Verdict": "actprune.verifying.result",
+    "verify": "actprune.verifying.verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'actprune' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

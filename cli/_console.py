@@ -13,7 +13,7 @@ import typer
 
 def emit(text: str) -> None:
     """Print a result."""
-    typer.echo(text)
+    typer.echo(text.rstrip("\n"))
 
 
 def emit_json(value: Any) -> None:

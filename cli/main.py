@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -16,7 +16,8 @@ from . import diff, merge, plan, profile, prune, recipes, report, theory, verify
 
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
-_USAGE = typer.BadParameter.__mro__[2]  # ClickException, whichever click typer brings
+# ClickException, of whichever click typer brings
+_USAGE = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 app = typer.Typer(
     add_completion=False,

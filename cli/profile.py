@@ -116,7 +116,7 @@ def profile(
         loaded = load_model(recipe.model, recipe.weights)
         for line in loaded.notes:
             note(line)
-        source = load_data(recipe.data or recipe.model)
+        source = load_data(recipe.data or recipe.model.partition("@")[0])
         _move(loaded.model, device)
         asked = recipe.profile
         with counting("profile", asked.samples) as progress:

@@ -145,7 +145,8 @@ def prune(
     if recipe is not None:
         asked = _from_recipe(recipe, plan, {**top, **cut, **watch, **judge})
     elif plan is not None:
-        asked, chosen = _from_plan(plan, top, {**cut, **watch}, batch_size, judge)
+        fixed = {**cut, **watch, **given(check=check, loss=loss)}
+        asked, chosen = _from_plan(plan, top, fixed, batch_size, given(level=level))
     else:
         asked = _from_flags(top, cut, watch, judge)
 

@@ -55,5 +55,5 @@ def report(
 
     emit(summary_table(first))
     if second is not None:
-        emit(f"\n{compare}:\n")
+        emit(f"\n{compare}:")
         emit(summary_table(second))

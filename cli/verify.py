@@ -10,7 +10,7 @@ import typer
 from actprune.errors import ActpruneError
 
 from ._console import emit, emit_json, stages, working
-from ._options import DATA_HELP, Json
+from ._options import DATA_HELP, MODEL_HELP, Json, Weights
 
 
 def verify(
@@ -19,23 +19,33 @@ def verify(
         str | None,
         typer.Option(
             metavar="DATA",
-            help=f"The calibration data, of which only the held-out third is read: {DATA_HELP}",
+            help="The calibration data, of which only the held-out third is read, or other data, "
+            f"read whole: {DATA_HELP} A zoo model brings its own.",
         ),
     ] = None,
     heldout: Annotated[
         str | None,
-        typer.Option(metavar="DATA", help="Other held-out data, all of which are read."),
+        typer.Option(metavar="DATA", help="Held-out data, all of which are read."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help=f"The model before the cut: {MODEL_HELP} Only a zoo model is found by itself.",
+        ),
+    ] = None,
+    weights: Weights = None,
     json: Json = False,
 ) -> None:
     """Measure the loss change of a saved cut on held-out data, against its forecast.
 
-    Exits 1 if the verdict is fail.
+    Writes the report in that folder anew. Exits 1 if the verdict is fail.
 
     \b
     Examples:
-      actprune verify out --data zoo:digits-mlp
+      actprune verify out
       actprune verify out --heldout npz:fresh.npz --json
+      actprune verify out --model net.py:make --weights net.pt --data npz:calib.npz
     """
     if data is not None and heldout is not None:
         raise ActpruneError("--heldout: cannot be given together with --data; choose one.")
@@ -43,7 +53,9 @@ def verify(
     from actprune.recipe.run import verify_folder
 
     with working(), stages("verify") as progress:
-        report = verify_folder(folder, data, heldout=heldout, progress=progress)
+        report = verify_folder(
+            folder, data, heldout=heldout, model=model, weights=weights, progress=progress
+        )
     if json:
         emit_json(report.model_dump_json(by_alias=True))
     else:

@@ -23,7 +23,8 @@ class Evidence:
 
     stats: SiteProfile
     producer: Tensor  # the producer's weight, [N, ...]
-    consumer: Tensor  # the consumer's weight, float64 [D, N, M]
+    consumer: Tensor  # the consumer's weight, float64 [D, N, M], times the factor of the batch
+    # normalization behind it, so that all outputs are measured as the next layers see them
     covariance: Callable[[], Tensor]  # of the consumer's columns [P, P] or of the units [N, N]
     seed: int
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from actprune.data.batch import Batch
@@ -14,6 +15,7 @@ from actprune.profiling.result import Profile
 from actprune.refit.design import inputs
 from actprune.refit.independent import covariance
 from actprune.running.hooks import watching_inputs
+from actprune.running.joins import norm_factor
 from actprune.running.state import device_of, undisturbed
 from actprune.running.substitute import linear_or_conv
 from actprune.sites.site import Site
@@ -50,11 +52,20 @@ def gather(
         found[site.name] = Evidence(
             stats=profile.site(site.name),
             producer=model.get_submodule(site.producer.module).get_parameter("weight"),
-            consumer=part.reshape(len(part), site.units, -1),
+            consumer=part.reshape(len(part), site.units, -1) * _scale(model, site)[:, None, None],
             covariance=lazily(site),
             seed=seed,
         )
     return found
+
+
+def _scale(model: nn.Module, site: Site) -> Tensor:
+    """The factor with which each of the consumer's outputs goes on, float64 [D] >= 0."""
+    outputs = len(linear_or_conv(model, site.consumer.module).weight)
+    scale = torch.ones(outputs, dtype=torch.float64)
+    for name in site.norms_after:
+        scale = scale * norm_factor(model.get_submodule(name)).abs().double().cpu()
+    return scale
 
 
 def _covariances(

@@ -41,9 +41,10 @@ def parse_target(text: str) -> Target:
     """
     if text == "lossless":
         return Target(kind="lossless")
-    kind, _, value = text.partition("=")
-    if kind not in get_args(TargetKind) or kind == "lossless":
-        close = difflib.get_close_matches(kind, get_args(TargetKind), n=1)
+    written, _, value = text.partition("=")
+    kind = next((k for k in get_args(TargetKind) if k == written and k != "lossless"), None)
+    if kind is None:
+        close = difflib.get_close_matches(written, get_args(TargetKind), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ActpruneError(
             f"Target must be units=, params=, macs= or bytes=P%, loss=+X, or lossless, "

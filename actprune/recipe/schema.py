@@ -108,7 +108,8 @@ class TargetSection(Section):
         default=None, description="Greatest forecast rise of the loss, as in +0.02."
     )
     lossless: bool = Field(
-        default=False, description="Only cuts that are proved not to change the output."
+        default=False,
+        description="Only units that never moved off one value on the calibration data.",
     )
 
     @field_validator(*SHARES, "loss")

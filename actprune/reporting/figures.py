@@ -6,6 +6,7 @@ The same report gives the same bytes. Colours and text sizes come from the page'
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from actprune.reporting import theory_view
 from actprune.reporting.numbers import percent
@@ -93,7 +94,7 @@ def _lorenz(site: ReportSite) -> Panel:
 
 def _interpolate(share: float, curve: theory_view.Lorenz) -> float:
     points = list(zip(curve.units, curve.activity, strict=True))
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if x0 <= share <= x1:
             return y0 if x1 == x0 else y0 + (y1 - y0) * (share - x0) / (x1 - x0)
     return points[-1][1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import floor, isfinite, log10
+from math import ceil, floor, isfinite, log10
 
 SHARES = ("accuracy", "acc", "top1", "top5", "top_1", "top_5", "f1", "precision", "recall")
 
@@ -34,12 +34,16 @@ def scaled(x: float, unit: str = "") -> str:
         return _not_finite(x)
     for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(x) >= 0.9995 * factor:
-            return f"{number(x / factor, 4 if abs(x) >= 100 * factor else 3)} {prefix}{unit}"
+            decimals = 1 if abs(x) >= 9.995 * factor else 2
+            return f"{x / factor:,.{decimals}f} {prefix}{unit}"
     return f"{number(x) if x % 1 else whole(int(x))} {unit}".strip()
 
 
-def percent(share: float) -> str:
-    """A share of 0 to 1 as a percentage; a share close to 0 or 1 never reads as 0 or 100 %."""
+def percent(share: float, *, up: bool = False) -> str:
+    """A share of 0 to 1 as a percentage; a share close to 0 or 1 never reads as 0 or 100 %.
+
+    `up`: never round down, as an upper bound must not be.
+    """
     if not isfinite(share):
         return _not_finite(share)
     p = 100 * share
@@ -47,14 +51,21 @@ def percent(share: float) -> str:
     if rest == 0 or abs(p) > 100:
         return f"{p:,.0f} %"
     decimals = 1 if rest >= 10 else min(8, 1 - floor(log10(rest)))
+    if up:
+        p = ceil(p * 10**decimals - 1e-6) / 10**decimals
     text = f"{p:.{decimals}f}"
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
 
 
 def change_percent(before: float, after: float) -> str | None:
-    """The relative change in per cent with its sign; None where there is nothing to divide by."""
+    """The relative change in per cent with its sign, from 3 on in times.
+
+    None where there is nothing to divide by.
+    """
     if not (isfinite(before) and isfinite(after)) or before == 0:
         return None
+    if after / before >= 3:
+        return f"{after / before:.1f} times"
     text = f"{100 * (after / before - 1):+.1f}"
     return f"{'0' if text in ('+0.0', '-0.0') else text} %"
 
@@ -95,7 +106,11 @@ def metric_change(name: str, before: float, after: float) -> str:
 def unit_of(loss_kind: str) -> str:
     """The unit of a loss change, where it has one."""
     kind = loss_kind.lower().replace("_", " ").replace("-", " ")
-    return "nats" if any(k in kind for k in ("cross entropy", "kl", "nll", "likelihood")) else ""
+    return (
+        "nats"
+        if any(k in kind for k in ("nats", "cross entropy", "kl", "nll", "likelihood"))
+        else ""
+    )
 
 
 def duration(seconds: float) -> str:

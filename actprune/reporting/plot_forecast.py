@@ -10,7 +10,7 @@ from actprune.reporting import svg
 from actprune.reporting.numbers import estimate, unit_of
 from actprune.reporting.schema import Report
 
-WIDTH, LEFT, RIGHT, ROW = 480.0, 12.0, 468.0, 44.0
+WIDTH, LEFT, RIGHT, ROW = 400.0, 8.0, 392.0, 44.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def _intervals(report: Report, prefix: str) -> list[Interval]:
     return [
         _interval(f"{prefix}forecast", "forecast", (p.low, p.loss_delta, p.high), p.reason),
         _interval(
-            f"{prefix}forecast from counts only",
+            f"{prefix}forecast, counts only",
             "counts",
             (p.counts_only.low, p.counts_only.loss_delta, p.counts_only.high),
             p.counts_only.reason,
@@ -121,4 +121,4 @@ def _draw(row: Interval, x: svg.Axis, top: float) -> str:
 
 
 def _short(reason: str) -> str:
-    return reason if len(reason) <= 70 else f"{reason[:67].rstrip()}..."
+    return reason if len(reason) <= 58 else f"{reason[:55].rstrip()}..."

@@ -96,16 +96,16 @@ def _keys(report: Report) -> dict[str, str]:
     c = report.certificate
     keys = {
         "verdict": words.verdict(report),
-        "asked": words.goal(report.target),
-        "reached": words.reached(report.target),
+        "asked": "; ".join(map(words.goal, report.targets)),
+        "reached": "; ".join(map(words.reached, report.targets)),
         "forecast": words.forecast(report),
         "measured": words.measured(report),
     }
     for row in before_after(report):
-        keys[row.name] = f"{row.before} to {row.after} ({row.change})"
+        keys[row.name] = f"{row.before} to {row.after}, {row.change}"
     keys["units removed"] = f"{words.removed(report):,}"
     keys["inputs affected"] = (
-        f"{words.percent(c.inputs_affected)}, at most {words.percent(c.upper)}"
+        f"{words.percent(c.inputs_affected)}, at most {words.percent(c.upper, up=True)}"
         f" at {words.percent(c.level)}"
     )
     keys["made by"] = words.how(report)
@@ -118,7 +118,7 @@ def _keys(report: Report) -> dict[str, str]:
 def _latency(report: Report) -> Row:
     x, y = report.before.latency_ms, report.after.latency_ms
     change = change_percent(x, y) or "none"
-    if y > 0:
+    if 0 < y < x:
         change += f" ({x / y:.2f}x the speed)"
     return Row(
         name="latency", before=f"{number(x)} ms", after=f"{number(y)} ms", change=change

@@ -11,6 +11,7 @@ from actprune.reporting.numbers import number, percent, whole
 from actprune.reporting.schema import ReportSite
 
 UNRECORDED = "the report does not hold it"
+SYMBOLS = {"pi0": "π₀", "pi1": "π₁", "alpha": "α"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,16 +83,12 @@ def lorenz(theory: Mapping[str, Any]) -> Lorenz | Missing:
 
 def fits(site: ReportSite) -> tuple[FitRow, ...]:
     """Every family that was fitted, the chosen one marked."""
-    found = site.theory.get("fits")
-    if not isinstance(found, Mapping):
-        return ()
-    heldout = site.theory.get("heldout") or {}
-    reasons = site.theory.get("heldout_reasons") or {}
+    heldout = _mapping(site.theory.get("heldout"))
+    reasons = _mapping(site.theory.get("heldout_reasons"))
     rows = []
-    for family, fit in found.items():
-        if not isinstance(fit, Mapping):
-            continue
-        stderr = fit.get("stderr") or {}
+    for family, found in _mapping(site.theory.get("fits")).items():
+        fit = _mapping(found)
+        stderr = _mapping(fit.get("stderr"))
         score = _show(heldout.get(family), 5)
         rows.append(
             FitRow(
@@ -111,6 +108,8 @@ def fits(site: ReportSite) -> tuple[FitRow, ...]:
 def facts(site: ReportSite) -> tuple[Fact, ...]:
     """The site's own numbers, then what the theory adds."""
     why = site.reason or UNRECORDED
+    fit = _mapping(_mapping(site.theory.get("fits")).get(site.family or ""))
+    reasons = {key: fit.get(f"{key}_reason") for key in ("b", "M")}
     kept = f"{whole(site.kept)} of {whole(site.units)}"
     own = [
         Fact(name="kept", value=kept),
@@ -123,8 +122,14 @@ def facts(site: ReportSite) -> tuple[Fact, ...]:
         f" ± {percent(error)}" if isinstance(error, int | float) else "")))  # fmt: skip
     for name in ("b", "M", "pi0", "pi1", "alpha"):
         value = _show(getattr(site, name))
-        label = f"{name} ({site.family})" if name == "b" and site.family else name
-        own.append(Fact(name=label, value=value or "none", reason=None if value else why))
+        label = f"b ({site.family})" if name == "b" and site.family else SYMBOLS.get(name, name)
+        own.append(
+            Fact(
+                name=label,
+                value=value or "none",
+                reason=None if value else reasons.get(name) or why,
+            )
+        )
     extra = (
         ("good_turing", "newly firing units per further input"),
         ("chao2", "free units alive, at least"),
@@ -136,7 +141,7 @@ def facts(site: ReportSite) -> tuple[Fact, ...]:
         if key not in site.theory:
             continue
         value = site.theory[key]
-        shown = percent(value) if key == "certificate" and value is not None else _with_error(
+        shown = percent(value) if key == "certificate" and _show(value) else _with_error(
             value, site.theory.get(f"{key}_stderr"))  # fmt: skip
         reason = None if value is not None else _reason(site.theory, key)
         own.append(Fact(name=name, value=shown, reason=reason))
@@ -150,6 +155,10 @@ def says(site: ReportSite) -> str:
 
 def _reason(theory: Mapping[str, Any], key: str) -> str:
     return str(theory.get(f"{key}_reason") or theory.get("reason") or UNRECORDED)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _numbers(value: Any) -> list[float] | None:

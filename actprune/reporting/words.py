@@ -25,6 +25,9 @@ COSTS = {
 
 
 def verdict(report: Report) -> str:
+    """The verdict as a headline."""
+    if report.verdict == "outside" and report.predicted.loss_delta is None:
+        return "Target met, nothing forecast"
     return VERDICTS[report.verdict]
 
 
@@ -37,14 +40,14 @@ def goal(target: ReportTarget) -> str:
     if target.kind in COSTS:
         return f"keep {percent(target.asked)} of the {COSTS[target.kind]}"
     if target.kind == "loss":
-        return f"change the loss by at most {signed(target.asked)}"
-    return f"{target.kind} {signed(target.asked)}"
+        return f"change the loss by at most {target.asked:+g}"
+    return f"{target.kind} {target.asked:+g}"
 
 
 def reached(target: ReportTarget) -> str:
     """What the cut reaches, in the target's own unit."""
     if target.reached is None:
-        return "no number" if target.kind != "lossless" else "met" if target.met else "missed"
+        return "no amount"
     return percent(target.reached) if target.kind in COSTS else signed(target.reached)
 
 
@@ -53,7 +56,7 @@ def reached_reason(target: ReportTarget) -> str | None:
     if target.reached is not None:
         return None
     if target.kind == "lossless":
-        return "lossless is met or missed; it has no amount"
+        return "lossless is met or missed"
     return "this quantity was not measured"
 
 
@@ -87,12 +90,18 @@ def measured(report: Report) -> str:
     return f"{with_unit(point, report)} {interval}, {percent(m.level)}, {samples}"
 
 
+def loss_name(report: Report) -> str:
+    """The kind of loss in words."""
+    return report.loss_kind.replace("_", " ").removesuffix(", no labels")
+
+
 def loss_meaning(report: Report) -> str:
     """What the loss compares with."""
+    kind = loss_name(report)
     if report.labelled:
-        return f"The loss is {report.loss_kind}, against the labels of the data."
+        return f"The loss is {kind}, against the labels of the data."
     return (
-        f"The data have no labels: the loss is {report.loss_kind}, which compares the pruned "
+        f"The data have no labels: the loss is {kind}, which compares the pruned "
         f"model's outputs with the dense model's. It says how much the model changed, not how "
         f"often it is right."
     )
@@ -121,7 +130,7 @@ def certificate(report: Report) -> tuple[str, ...]:
         f'"Never fired on the calibration data" is not "can never fire".',
         f"On the held-out data, {percent(c.inputs_affected)} of the inputs made at least one "
         f"removed unit fire (or move off its constant). With {percent(c.level)} confidence, "
-        f"that is true of at most {percent(c.upper)} of future inputs.",
+        f"that is true of at most {percent(c.upper, up=True)} of future inputs.",
         "The bound holds for inputs drawn like the held-out ones, without any drift, and for one "
         "plan fixed in advance.",
     ]

@@ -30,7 +30,7 @@ class Tap(TorchFunctionMode):
 
     input, output: the layer's own, cloned, since later code may overwrite them in place.
     total: the result of the first addition that takes the output (through batch normalizations
-    in evaluation mode, if any, whose factors multiply up in `scale`, [channels]), or None.
+    in evaluation mode, if any: `norms`, whose factors multiply up in `scale`, [channels]), or None.
     """
 
     def __init__(self, *, stop_at: str | None) -> None:
@@ -40,6 +40,7 @@ class Tap(TorchFunctionMode):
         self.output: Tensor | None = None
         self.total: Tensor | None = None
         self.scale: Tensor | None = None
+        self.norms: list[nn.Module] = []
         self._current: Tensor | None = None
         self._stop_at = stop_at
 
@@ -70,11 +71,12 @@ class Tap(TorchFunctionMode):
     def _saw_norm(self, norm: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
         if self._current is not None and args and args[0] is self._current:
             self._current = out
-            factor = _factor(norm)
+            self.norms.append(norm)
+            factor = norm_factor(norm)
             self.scale = factor if self.scale is None else self.scale * factor
 
 
-def _factor(norm: Any) -> Tensor:
+def norm_factor(norm: Any) -> Tensor:
     """d output / d input of a batch normalization in evaluation mode, [channels]."""
     spread = (norm.running_var + norm.eps).rsqrt()
     return (spread if norm.weight is None else spread * norm.weight).detach()

@@ -165,5 +165,5 @@ def second_order(loss: Loss, out: Tensor, change: Tensor, labels: Tensor | None)
     def slope(f: Tensor) -> Tensor:
         return torch.func.jvp(along, (f,), (t,))[1]
 
-    first, second = torch.func.jvp(slope, (f,), (t,))
-    return (first + second / 2).detach()
+    derivatives = torch.func.jvp(slope, (f,), (t,))
+    return (derivatives[0] + derivatives[1] / 2).detach()

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch_pruning as tp
 from torch import nn
+from torch_pruning.ops import _OutputOp
 
 from actprune.data.batch import Batch
 from actprune.running.outputs import primary
@@ -50,8 +51,8 @@ class Couplings:
                 warnings.simplefilter("ignore")
                 graph = tp.DependencyGraph().build_dependency(
                     model,
-                    example_inputs=batch,  # pyright: ignore[reportArgumentType]  # only handed on
-                    forward_fn=lambda m, b: b.run(m),
+                    example_inputs=batch.args,
+                    forward_fn=lambda m, _: batch.run(m),
                     output_transform=primary,
                     verbose=False,
                 )
@@ -78,7 +79,7 @@ class Couplings:
         for dep, index, root in self._group(module, units):
             target = dep.target.module
             outwards = self.graph.is_out_channel_pruning_fn(dep.handler)
-            if isinstance(target, tp.ops._OutputOp):
+            if isinstance(target, _OutputOp):
                 raise RefusedError("its units are the model's output")
             if isinstance(target, nn.Parameter):
                 raise RefusedError("its units are coupled with a bare parameter of the model")

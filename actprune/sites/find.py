@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn.utils import parametrize
 from actprune.data.batch import Batch
 from actprune.errors import ActpruneError
 from actprune.running.hooks import changing_outputs
+from actprune.running.joins import tapping
 from actprune.running.state import undisturbed
 from actprune.sites.census import Census, take_census
 from actprune.sites.coupling import Couplings, RefusedError
@@ -71,7 +73,7 @@ def _sort(
     batch: Batch,
     couplings: Couplings,
     calls: Counter[str],
-    layers: dict[str, nn.Module],
+    layers: Mapping[str, nn.Module],
 ) -> tuple[list[Site], list[Refusal]]:
     owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
     sites: list[Site] = []
@@ -87,7 +89,7 @@ def _sort(
                 raise RefusedError(
                     f"its units reach the output by another way than {site.consumer.module}"
                 )
-            sites.append(site)
+            sites.append(site.model_copy(update={"norms_after": _norms_after(model, batch, site)}))
         except RefusedError as e:
             refusals.append(Refusal(layer=name, reason=str(e)))
     return sites, refusals
@@ -117,6 +119,13 @@ def _site(name: str, module: nn.Linear | nn.Conv2d, slots: tuple[Slot, ...]) -> 
         raise RefusedError("it has a single unit")
     kind = "conv" if isinstance(module, nn.Conv2d) else "linear"
     return Site(name=name, kind=kind, units=units, slots=slots)
+
+
+def _norms_after(model: nn.Module, batch: Batch, site: Site) -> tuple[str, ...]:
+    names = {m: n for n, m in model.named_modules()}
+    with tapping(model, site.consumer.module) as tap:
+        batch.run(model)
+    return tuple(names[m] for m in tap.norms)
 
 
 def _call_order(model: nn.Module, batch: Batch) -> Counter[str]:

@@ -49,6 +49,7 @@ class Site(BaseModel):
     kind: Kind
     units: int
     slots: tuple[Slot, ...]
+    norms_after: tuple[str, ...] = ()  # batch normalizations straight behind the consumer
 
     @property
     def producer(self) -> Slot:

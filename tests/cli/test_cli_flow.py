@@ -117,6 +117,12 @@ def test_mistakes_in_a_plan_are_one_line(
     assert result.err.count("\n") == 1
 
 
+def test_a_budget_out_of_reach_exits_1(actprune: Callable, profiled: Path) -> None:
+    result = actprune("plan", profiled, "--target", "macs=0.001%", *CHEAP)
+    assert (result.code, result.out) == (1, "")
+    assert result.err.count("\n") == 1
+
+
 def test_a_plan_never_runs_a_model_that_a_file_names(
     actprune: Callable, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,3 +166,78 @@ def test_what_a_users_code_prints_stays_off_stdout(
     result = actprune("profile", "loud.py:make", *out)
     assert result.json["identity"]["model"] == "loud.py:make"
     assert "making" in result.err
+
+
+@pytest.fixture(scope="module")
+def pruned(home: Path, profiled: Path, entry: Callable[[list[str]], None]) -> Path:
+    """The folder that `prune --plan` wrote."""
+    plan, folder = str(home / "to-prune.json"), str(home / "out")
+    cut = ["--target", "units=25%", "--criterion", "rare", "--data", "zoo:digits-mlp"]
+    for line in (
+        ["plan", str(profiled), *cut, "-o", plan],
+        ["prune", "--plan", plan, "-o", folder],
+    ):
+        with pytest.raises(SystemExit) as e:
+            entry(line)
+        assert e.value.code == 0
+    return Path(folder)
+
+
+def test_prune_leaves_every_result_in_its_folder(pruned: Path) -> None:
+    names = {f.name for f in pruned.iterdir()}
+    assert names >= {
+        "model.safetensors",
+        "actprune.json",
+        "plan.json",
+        "report.json",
+        "report.html",
+        "README.md",
+    }
+    report = json.loads((pruned / "report.json").read_text())
+    assert report["verdict"] in ("pass", "outside")
+    assert report["after"]["params"] < report["before"]["params"] / 2
+    plan = json.loads((pruned / "plan.json").read_text())
+    assert [len(s["kept"]) for s in plan["sites"]] == [128, 128]
+
+
+def test_verify_measures_the_same_again(actprune: Callable, pruned: Path) -> None:
+    first = json.loads((pruned / "report.json").read_text())
+    result = actprune("verify", pruned, "--data", "zoo:digits-mlp", "--json")
+    assert result.code == 0
+    assert result.json["measured"] == first["measured"]
+    assert result.json["verdict"] == first["verdict"]
+    assert actprune("verify", pruned, "--json").json["measured"] == first["measured"]
+
+
+def test_report_shows_what_was_saved(actprune: Callable, home: Path, pruned: Path) -> None:
+    assert actprune("report", pruned, "--json").json == json.loads(
+        (pruned / "report.json").read_text()
+    )
+    text = actprune("report", pruned)
+    assert text.code == 0
+    assert "macs" in text.out.lower()
+    page = home / "both.html"
+    assert actprune("report", pruned, "--compare", pruned, "-o", page).code == 0
+    assert page.read_text().lstrip().lower().startswith("<!doctype html")
+
+
+def test_prune_in_one_go_writes_one_document(actprune: Callable, home: Path) -> None:
+    cut = ("--target", "units=50%", *CHEAP)
+    result = actprune("prune", "zoo:digits-mlp", *cut, "-o", home / "one", "--json")
+    assert result.code in (0, 1)
+    assert (result.code == 1) == (result.json["verdict"] == "fail")
+    assert result.json == json.loads((home / "one" / "report.json").read_text())
+
+
+def test_every_shipped_recipe_for_digits_runs(actprune: Callable, home: Path) -> None:
+    for name in ("lossless", "digits-mlp-rare"):
+        result = actprune("prune", "--recipe", name, "-o", home / name, "--json")
+        assert (result.code, result.json["verdict"]) == (0, "pass")
+        assert result.json["target"]["met"]
+
+
+def test_a_report_that_is_not_there_is_a_mistake(actprune: Callable, tmp_path: Path) -> None:
+    for verb in ("report", "verify"):
+        result = actprune(verb, tmp_path)
+        assert (result.code, result.out) == (2, "")
+        assert result.err.count("\n") == 1

@@ -25,7 +25,7 @@ def simulated_theory(seed: int, units: int) -> tuple[dict[str, Any], tuple[float
     fired = rng.random((blocks, size, units)) < p
     times = fired * (1 + rng.binomial(positions - 1, 0.4, fired.shape))
     flat = fired.reshape(-1, units)
-    profile = SimpleNamespace(
+    profile: Any = SimpleNamespace(
         site=SimpleNamespace(name="site", kind="conv"),
         units=units,
         samples=np.full(blocks, size),
@@ -117,7 +117,8 @@ def build_report(sites: int = 3, **changes: Any) -> Report:
         "baselines": [
             {"criterion": "magnitude", "compensate": "none", "loss": 1.5182736455,
              "metrics": {"accuracy": 0.5610}},
-            {"criterion": "rare", "compensate": "none", "loss": 0.9021, "metrics": {"accuracy": 0.7}},
+            {"criterion": "rare", "compensate": "none", "loss": 0.9021,
+             "metrics": {"accuracy": 0.7}},
             {"criterion": "rare", "compensate": "refit", "loss": 0.12,
              "metrics": {"accuracy": 0.9616, "perplexity": 1.12}},
         ],
