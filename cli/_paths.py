@@ -24,23 +24,6 @@ def check_new_file(path: Path, *, force: bool = False) -> None:
         raise ActpruneError(f"-o {path}: the folder {path.parent} cannot be written to.")
 
 
-def check_new_folder(path: Path) -> None:
-    """Make sure that results can be written into `path`, which must be new or empty.
-
-    Raises:
-        ActpruneError: if it is a file, not empty, or cannot be made.
-    """
-    if path.exists() and not path.is_dir():
-        raise ActpruneError(f"-o {path}: a file; give the name of a new folder.")
-    if path.is_dir() and any(path.iterdir()):
-        raise ActpruneError(f"-o {path}: not empty; choose a new folder.")
-    above = path
-    while not above.exists():
-        above = above.parent
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise ActpruneError(f"-o {path}: {above} cannot be written to.")
-
-
 def read_text(path: Path, what: str) -> str:
     """The text of the file at `path`; raises ActpruneError where it is missing or no text."""
     try:

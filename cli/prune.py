@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from actprune.errors import ActpruneError
+from actprune.files import check_new_folder
 
 from ._console import emit, emit_json, stages, working
 from ._options import (
@@ -32,7 +33,7 @@ from ._options import (
     Weights,
     given,
 )
-from ._paths import check_new_folder, read_text
+from ._paths import read_text
 from ._targets import planned_values, target_values
 
 if TYPE_CHECKING:

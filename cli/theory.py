@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actprune.files import check_new_folder
+
 from ._console import emit, emit_json, table, working
 from ._options import Json, ProfileFile
-from ._paths import check_new_folder
 
 if TYPE_CHECKING:
     from actprune.theory import SiteTheory

@@ -34,7 +34,11 @@ class Room:
 
     @property
     def most(self) -> int:
-        return self.site.units - self.forced
+        """The most units it can keep: all; or, where some must go, the whole groups left."""
+        left = self.site.units - self.forced
+        groups = left // self.step * self.step
+        protected = self.site.units - len(self.order)
+        return groups if self.forced and groups >= max(protected, 1) else left
 
     def rounded(self, keep: float) -> int:
         """The largest admissible count not above `keep`, or the smallest admissible one."""
@@ -110,7 +114,8 @@ def first_that_fits(steps: Sequence[Counts], fits: Fits, asked: str) -> Counts:
     if not fits(steps[-1]):
         raise BudgetError(
             f"Target {asked} cannot be reached: too much of the cost lies outside the prunable "
-            f"units, or every site is already at its minimum; see --explain for what is prunable."
+            f"units, or sites are already at their minimum (one unit or group of round_to, and "
+            f"what must be kept); see --explain for what is prunable."
         )
     low, high = 0, len(steps) - 1  # steps[high] fits
     while low < high:

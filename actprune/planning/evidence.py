@@ -14,6 +14,7 @@ from actprune.planning.criteria import Evidence
 from actprune.profiling.result import Profile
 from actprune.refit.design import inputs
 from actprune.refit.independent import covariance
+from actprune.refit.moments import covariance as moments_covariance
 from actprune.running.hooks import watching_inputs
 from actprune.running.joins import norm_factor
 from actprune.running.state import device_of, undisturbed
@@ -92,7 +93,4 @@ def _covariances(
         for batch in batches:
             batch.to(device).run(model)
             progress("covariances")
-    return {
-        name: ((xx / rows) - (s / rows)[:, None] * (s / rows)).cpu()
-        for name, (xx, s, rows) in sums.items()
-    }
+    return {name: moments_covariance(*found).cpu() for name, found in sums.items()}

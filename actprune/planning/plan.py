@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from torch import nn
 
 from actprune.data.batch import Batch
 from actprune.data.calibration import ALL_PARTS, read_again
-from actprune.data.source import Source, as_source
+from actprune.data.source import Source, as_source, fingerprint
 from actprune.data.split import Part
 from actprune.errors import ActpruneError
 from actprune.planning.allocate import Room, kept_units, room
@@ -27,7 +27,7 @@ from actprune.planning.result import (
     PlannedSite,
     Reached,
 )
-from actprune.planning.select import chosen_sites, named_units
+from actprune.planning.select import check_named, chosen_sites, named_units
 from actprune.planning.target import Target, parse_target
 from actprune.profiling.result import Profile, SiteProfile
 from actprune.refit.settings import Compensation
@@ -91,24 +91,28 @@ def plan(
     targets = _targets(target)
     settings = compensation or Compensation()
     seed = profile.identity.seed if seed is None else seed
-    _check(model, profile, round_to, level)
+    _check(model, profile, allocate, round_to, level)
     sites = chosen_sites([s.site for s in profile.sites], only, ignore, profile.refusals)
+    stay, go = named_units(keep, sites), named_units(drop, sites)
+    check_named(stay, go, sites)
     refit_parts = ALL_PARTS if check is not None else (Part.FIT, Part.SELECT)
     fit_on = _calibration(profile, batches, refit_parts)
     lossless = any(t.kind == "lossless" for t in targets)
     if lossless:
-        rooms, settings = _lossless_rooms(model, profile, sites, settings)
+        if go:
+            raise ActpruneError("The target lossless chooses its units itself; leave out drop.")
+        rooms, settings = _lossless_rooms(model, profile, sites, settings, stay, round_to)
     else:
         rooms = _rooms(
             model, profile, sites, fit_on, criterion, seed, progress,
-            keep=named_units(keep, sites), drop=named_units(drop, sites), step=round_to,
+            keep=stay, drop=go, step=round_to,
         )  # fmt: skip
     forecaster = None
     if batches is not None:
         if check is None:
             watched = _calibration(profile, batches, (Part.CHECK,))
         else:
-            watched = list(as_source(check).batches())
+            watched = _elsewhere(profile, as_source(check))
         forecaster = Forecaster(
             model, profile, sites, settings, fit_on, watched,
             loss_name=loss, level=level, seed=seed, progress=progress,
@@ -165,11 +169,15 @@ def _targets(target: str | Target | Sequence[str | Target]) -> tuple[Target, ...
     return targets
 
 
-def _check(model: nn.Module, profile: Profile, round_to: int, level: float) -> None:
+def _check(model: nn.Module, profile: Profile, allocate: str, round_to: int, level: float) -> None:
     if model_hash(model) != profile.identity.model_hash:
         raise ActpruneError(
             f"The profile is of another model ({profile.identity.model}, other weights or shapes); "
             f"profile this model."
+        )
+    if allocate not in get_args(Allocation):
+        raise ActpruneError(
+            f"allocate must be one of {', '.join(get_args(Allocation))}, got {allocate!r}."
         )
     if round_to < 1:
         raise ActpruneError(f"round_to must be at least 1, got {round_to}.")
@@ -182,13 +190,33 @@ def _calibration(
 ) -> list[Batch]:
     if batches is None:
         return []
-    return read_again(
-        as_source(batches),
+    source = as_source(batches)
+    found = read_again(
+        source,
         origins=[(s.source, s.start, s.stop) for s in profile.shards],
         seed=profile.identity.seed,
         leave_out=profile.identity.heldout,
         parts=parts,
     )
+    if not found:
+        names = " and ".join(p.name.lower() for p in parts)
+        raise ActpruneError(
+            f"{source.spec}: no calibration sample falls into the {names} part; give more data."
+        )
+    return found
+
+
+def _elsewhere(profile: Profile, source: Source) -> list[Batch]:
+    """The samples given for the forecast alone; raises ActpruneError if they were profiled."""
+    found = list(source.batches())
+    if not found:
+        raise ActpruneError(f"{source.spec}: no sample to forecast on; give data for the check.")
+    if fingerprint(found[0]) in {s.source for s in profile.shards}:
+        raise ActpruneError(
+            f"{source.spec}: these are the calibration data; a forecast needs other samples. "
+            f"Without `check` a part of the calibration data is kept for it."
+        )
+    return found
 
 
 def _rooms(
@@ -215,14 +243,22 @@ def _rooms(
 
 
 def _lossless_rooms(
-    model: nn.Module, profile: Profile, sites: Sequence[Site], settings: Compensation
+    model: nn.Module,
+    profile: Profile,
+    sites: Sequence[Site],
+    settings: Compensation,
+    keep: Mapping[str, Sequence[int]],
+    step: int,
 ) -> tuple[list[Room], Compensation]:
-    """Rooms whose forced units are all those whose removal changes nothing on the data."""
+    """Rooms whose forced units are those whose removal changes nothing on the data: all of them,
+    but for `keep` and the last few that would break a group of `step`."""
     rooms, shifts = [], False
     for site in sites:
         stats = profile.site(site.name)
         free = stats.constant & ((stats.low == 0) | _absorbs_constants(model, site))
-        units = np.flatnonzero(free)[: site.units - 1]
+        free[list(keep.get(site.name, ()))] = False
+        stay = max(site.units - int(free.sum()), 1)
+        units = np.flatnonzero(free)[: max(0, site.units - -(-stay // step) * step)]
         shifts |= bool((stats.low[units] != 0).any())
         rooms.append(
             Room(

@@ -13,7 +13,6 @@ from actprune.planning.allocate import (
     kept_units,
     ladder_global,
     ladder_uniform,
-    uniform,
 )
 from actprune.planning.forecast import Forecaster
 from actprune.planning.result import Allocation
@@ -72,8 +71,8 @@ def _within(
     assert target.value is not None
     if target.kind == "units":
         if allocate == "uniform":
-            most = uniform(rooms, target.value)
-            return all(counts[name] <= most[name] for name in counts)
+            share = target.value
+            return all(counts[r.site.name] <= share * r.site.units + 1e-9 for r in rooms)
         whole = sum(r.site.units for r in rooms)
         return sum(counts.values()) <= target.value * whole + 1e-9
     cut = Cut(kept=kept_units(rooms, counts))

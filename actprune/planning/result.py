@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from actprune.errors import ActpruneError
 from actprune.planning.target import Target
@@ -78,6 +78,15 @@ class PlannedSite(Frozen):
     rule: Rule
     kept: tuple[int, ...]
     constants: tuple[float | None, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PlannedSite:
+        n = self.site.units
+        if not self.kept or sorted({u for u in self.kept if 0 <= u < n}) != list(self.kept):
+            raise ValueError(f"kept must be ascending units out of 0 to {n - 1}, at least one")
+        if len(self.constants) != n - len(self.kept):
+            raise ValueError("constants must hold one entry for each unit removed")
+        return self
 
     @property
     def removed(self) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from actprune.errors import ActpruneError
@@ -12,9 +12,13 @@ from actprune.sites.site import Site
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Shell-style (`layer1.*`), or a regular expression after `re:` that fits the whole name."""
+    """Shell-style (`layer1.*`), or a regular expression after `re:` that fits the whole name;
+    raises ActpruneError where it is none."""
     if pattern.startswith("re:"):
-        return re.fullmatch(pattern[3:], name) is not None
+        try:
+            return re.fullmatch(pattern[3:], name) is not None
+        except re.error as e:
+            raise ActpruneError(f"{pattern!r} is not a regular expression: {e}.") from e
     return fnmatchcase(name, pattern)
 
 
@@ -52,7 +56,7 @@ def named_units(entries: Sequence[str], sites: Sequence[Site]) -> dict[str, list
     found: dict[str, list[int]] = {}
     for entry in entries:
         name, _, unit = entry.rpartition(":")
-        if name not in by_name or not unit.isdigit():
+        if name not in by_name or not unit.isdecimal():
             raise ActpruneError(
                 f"Units are named site:unit, for instance {sites[0].name}:0, got {entry!r}; "
                 f"the sites are {', '.join(by_name)}."
@@ -63,3 +67,19 @@ def named_units(entries: Sequence[str], sites: Sequence[Site]) -> dict[str, list
             )
         found.setdefault(name, []).append(int(unit))
     return found
+
+
+def check_named(
+    keep: Mapping[str, Sequence[int]], drop: Mapping[str, Sequence[int]], sites: Sequence[Site]
+) -> None:
+    """Raise ActpruneError if a unit must both stay and go, or a site would lose every unit."""
+    for site in sites:
+        gone = set(drop.get(site.name, ()))
+        both = sorted(gone & set(keep.get(site.name, ())))
+        if both:
+            raise ActpruneError(f"keep and drop both name {site.name}:{both[0]}.")
+        if len(gone) == site.units:
+            raise ActpruneError(
+                f"Site {site.name!r} must keep at least one of its {site.units} units; "
+                f"drop names them all."
+            )

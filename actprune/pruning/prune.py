@@ -44,11 +44,6 @@ def prune(
         ActpruneError: if the model is not the planned one, or what the compensation needs is
             missing.
     """
-    if model_hash(model) != plan.model.hash:
-        raise ActpruneError(
-            f"The plan is for another model ({plan.model.spec}, other weights or shapes); "
-            f"plan again for this one."
-        )
     maps = compensated(model, plan, profile, batches=batches, progress=progress)
     small = model if in_place else copy.deepcopy(model)
     shrink(small, plan.all_sites, plan.cut, maps)
@@ -63,7 +58,12 @@ def compensated(
     batches: Source | Iterable[Any] | None,
     progress: Callable[[str], None] = lambda consumer: None,
 ) -> dict[str, Affine]:
-    """The new weights of every consumer under `plan`, in the dense shapes."""
+    """The new weights of every consumer under `plan`, in the dense shapes; raises as `prune`."""
+    if model_hash(model) != plan.model.hash:
+        raise ActpruneError(
+            f"The plan is for another model ({plan.model.spec}, other weights or shapes); "
+            f"plan again for this one."
+        )
     settings = plan.compensation
     if settings.kind != "none" and batches is None:
         if profile is None:

@@ -41,7 +41,10 @@ class Manifest(Frozen):
 
 def save_pruned(small: nn.Module, dense: nn.Module, plan: Plan, folder: Path) -> None:
     """Write model.safetensors and actprune.json into `folder`."""
-    state = {k: v.detach().cpu().contiguous() for k, v in _distinct(small).items()}
+    state = {  # cloned: safetensors refuses tensors that are views of one another
+        k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for k, v in _distinct(small).items()
+    }
     content = save(state, metadata={"format": "pt"})
     consumers = [p.site.consumer.module for p in plan.sites if p.site.name in plan.cut.kept]
     manifest = Manifest(
@@ -65,7 +68,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read actprune.json; raises ActpruneError if it is missing or not valid."""
     path = folder / MANIFEST
     try:
-        return Manifest.model_validate_json(path.read_text())
+        return Manifest.model_validate_json(path.read_bytes())
     except OSError as e:
         raise ActpruneError(
             f"{path}: cannot be read ({e.strerror}); give a folder written by `actprune prune`."
@@ -119,7 +122,8 @@ def _load(model: nn.Module, path: Path, digest: str | None) -> None:
     except (OSError, SafetensorError) as e:
         raise ActpruneError(f"{path}: not a readable safetensors file ({e}).") from e
     wanted = model.state_dict()
-    shared = {k for k in wanted if k not in _distinct(model)}
+    distinct = _distinct(model)
+    shared = {k for k in wanted if k not in distinct}
     for name, tensor in state.items():
         if name in wanted and wanted[name].shape != tensor.shape:
             raise ActpruneError(

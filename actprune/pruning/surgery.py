@@ -25,20 +25,30 @@ def shrink(model: nn.Module, sites: Sequence[Site], cut: Cut, maps: Mapping[str,
             _set(layer, "weight", affine.weight)
             if affine.bias is not None:
                 _set(layer, "bias", affine.bias)
-        for site in sites:
-            if site.name not in cut.kept:
-                continue
-            for slot in site.slots:
-                layer = model.get_submodule(slot.module)
-                gone = set(slot.index(cut.removes(site)).tolist())
-                for tensor, axis in AXES[slot.role].items():
-                    value = getattr(layer, tensor, None)
-                    if value is not None:
-                        stay = [i for i in range(value.shape[axis]) if i not in gone]
-                        index = torch.tensor(stay, device=value.device)
-                        _set(layer, tensor, value.index_select(axis, index))
+        for (name, tensor, axis), gone in _removals(sites, cut).items():
+            layer = model.get_submodule(name)
+            value = getattr(layer, tensor, None)
+            if value is not None:
+                stay = [i for i in range(value.shape[axis]) if i not in gone]
+                index = torch.tensor(stay, dtype=torch.int64, device=value.device)
+                _set(layer, tensor, value.index_select(axis, index))
     for module in model.modules():
         _restate_sizes(module)
+
+
+def _removals(sites: Sequence[Site], cut: Cut) -> dict[tuple[str, str, int], set[int]]:
+    """Entries to go per (module, tensor, axis), all sites together: several sites may share an
+    axis (a concatenation), and their offsets hold in the dense shape only."""
+    gone: dict[tuple[str, str, int], set[int]] = {}
+    for site in sites:
+        removed = cut.removes(site)
+        if not removed:
+            continue
+        for slot in site.slots:
+            for tensor, axis in AXES[slot.role].items():
+                entries = gone.setdefault((slot.module, tensor, axis), set())
+                entries.update(slot.index(removed).tolist())
+    return gone
 
 
 def add_biases(model: nn.Module, consumers: Sequence[str]) -> None:
@@ -57,7 +67,8 @@ def _set(module: nn.Module, name: str, value: Tensor) -> None:
     if name in module._buffers:
         module._buffers[name] = value
     else:
-        learns = old.requires_grad if old is not None else True
+        like = module._parameters["weight"] if old is None else old
+        learns = like is None or like.requires_grad
         module._parameters[name] = nn.Parameter(value, requires_grad=learns)
 
 

@@ -44,7 +44,8 @@ def run(
     """Carry a recipe through every stage and put everything into the new folder `out`.
 
     Args:
-        plan: cut by this plan, made earlier for the same model and data, instead of planning.
+        plan: cut by this plan, made earlier for the same model and data, instead of planning;
+            its own seed then decides what is held out.
         progress: called with a few words at each step.
 
     Raises:
@@ -57,6 +58,8 @@ def run(
         dense = loaded.model
         data = load_data(recipe.data or _own_data(recipe.model))
         heldout = None if recipe.heldout is None else load_data(recipe.heldout)
+        if heldout is not None:
+            _check_unread(heldout, {_origin(data)})
         leave_out = heldout is None if plan is None else plan.data.heldout
         seen = collect(
             dense,
@@ -66,7 +69,7 @@ def run(
             leave_out=leave_out,
             samples=recipe.profile.samples,
             batch_size=recipe.profile.batch_size,
-            seed=recipe.profile.seed,
+            seed=recipe.profile.seed if plan is None else plan.data.seed,
             spec=loaded.spec,
             progress=_counted(progress, "profiling"),
         )
@@ -137,6 +140,7 @@ def verify_folder(
     small = load(folder, factory=lambda: load_model(spec, weights).model)
     if heldout is not None:
         source: Source = load_data(heldout)
+        _check_unread(source, {origin for origin, _, _ in plan.data.origins})
     else:
         source = _third(load_data(data or _own_data(spec)), plan)
     verdict = verify(
@@ -201,10 +205,7 @@ def _own_data(spec: str) -> str:
 
 def _third(data: Source, plan: Plan) -> Source:
     """The held-out third of the calibration data, or all of any other data."""
-    first = next(iter(data.batches(1)), None)
-    if first is None:
-        raise ActpruneError(f"{data.spec}: the data are empty; give at least one sample.")
-    if fingerprint(first) not in {origin for origin, _, _ in plan.data.origins}:
+    if _origin(data) not in {origin for origin, _, _ in plan.data.origins}:
         return data
     if not plan.data.heldout:
         raise ActpruneError(
@@ -218,11 +219,26 @@ def _third(data: Source, plan: Plan) -> Source:
     return data.where(keep)
 
 
+def _origin(data: Source) -> str:
+    first = next(iter(data.batches(1)), None)
+    if first is None:
+        raise ActpruneError(f"{data.spec}: the data are empty; give at least one sample.")
+    return fingerprint(first)
+
+
+def _check_unread(heldout: Source, calibration: set[str]) -> None:
+    if _origin(heldout) in calibration:
+        raise ActpruneError(
+            f"{heldout.spec}: given as held-out data, but these are the calibration data; give "
+            f"others, or none to have a third of the calibration data left out."
+        )
+
+
 def _read_plan(path: Path) -> Plan:
     try:
         return Plan.from_json(path.read_text(encoding="utf-8"), str(path))
-    except OSError as e:
-        raise ActpruneError(f"{path}: cannot be read ({e.strerror}).") from e
+    except (OSError, UnicodeDecodeError) as e:
+        raise ActpruneError(f"{path}: cannot be read ({e}).") from e
 
 
 def _counted(progress: Progress, what: str) -> Callable[[int], None]:

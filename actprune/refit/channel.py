@@ -49,17 +49,20 @@ def absorb(
     slot = site.consumer
     start, stop = slot.offset, slot.offset + site.units * slot.repeat
     dense_DNM = (
-        layer.weight.detach().double()[:, start:stop].reshape(layer.weight.shape[0], site.units, -1)
+        layer.weight.detach()
+        .double()
+        .cpu()[:, start:stop]
+        .reshape(layer.weight.shape[0], site.units, -1)
     )
-    weight = own.weight.double().clone()
+    weight = own.weight.double().cpu().clone()
     part_DNM = weight[:, start:stop].reshape(dense_DNM.shape).clone()
     gone_DRM = dense_DNM[:, removed]
     part_DNM[:, kept] += torch.einsum("drm,rk->dkm", gone_DRM, coefficients_RK)
     weight[:, start:stop] = part_DNM.reshape(weight[:, start:stop].shape)
-    bias = torch.zeros(len(weight), dtype=torch.float64) if own.bias is None else own.bias.double()
-    bias = bias + gone_DRM.sum(-1) @ intercept_R
-    like = layer.weight
-    return Affine(weight=weight.to(like.dtype), bias=bias.to(like.dtype))
+    bias = gone_DRM.sum(-1) @ intercept_R
+    if own.bias is not None:
+        bias = bias + own.bias.double().cpu()
+    return Affine(weight=weight.to(layer.weight), bias=bias.to(layer.weight))
 
 
 def _split(moments: Moments, kept: Tensor, removed: Tensor) -> Moments:

@@ -28,7 +28,8 @@ def eliminate(
     """
     cov, weight = cov_PP.double().cpu().numpy(), weight_DP.double().cpu().numpy().copy()
     width = len(cov) // units
-    lam = strength * max(cov.diagonal().mean(), np.finfo(np.float64).tiny)
+    # where nothing varies any ridge will do whose inverse is finite
+    lam = strength * max(cov.diagonal().mean(), np.finfo(np.float64).tiny ** 0.5)
     inverse = np.linalg.inv(cov + lam * np.eye(len(cov)))
     inverse = (inverse + inverse.T) / 2
     order, costs = np.empty(units, dtype=np.int64), np.empty(units)

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from actprune.ops.gram import gram
 
+ROUNDING = 1e-12  # variance / second moment up to which a column is taken as constant: what float64
+# sums leave of it is of the order of 1e-16, and a step of float32 activations 4e-15
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # eq would compare tensors
 class Moments:
@@ -56,13 +59,15 @@ class Moments:
 
     @property
     def cov_xx(self) -> Tensor:
-        """Covariance of the inputs, divided by rows: [P, P]."""
-        return self.xx_PP / self.rows - self.mean_x[:, None] * self.mean_x
+        """Covariance of the inputs, divided by rows: [P, P]; exactly 0 for constant columns."""
+        return covariance(self.xx_PP, self.x_P, self.rows)
 
     @property
     def cov_xz(self) -> Tensor:
-        """Covariance of inputs and targets, divided by rows: [P, D]."""
-        return self.xz_PD / self.rows - self.mean_x[:, None] * self.mean_z
+        """Covariance of inputs and targets, divided by rows: [P, D]; 0 for constant columns."""
+        cov = self.xz_PD / self.rows - self.mean_x[:, None] * self.mean_z
+        cov[_constant(self.xx_PP.diagonal() / self.rows, self.mean_x)] = 0.0
+        return cov
 
     def error(self, weight_DP: Tensor, bias_D: Tensor) -> float:
         """Mean over rows of ||z - W x - b||^2, summed over outputs."""
@@ -71,6 +76,24 @@ class Moments:
         cross = (weight_DP.T * self.cov_xz).sum()
         var_fit = ((weight_DP @ self.cov_xx) * weight_DP).sum()
         return float(var_z - 2 * cross + var_fit + gap_D.square().sum())
+
+
+def covariance(xx_PP: Tensor, x_P: Tensor, rows: int) -> Tensor:
+    """Covariance from sums over `rows` rows of x x^T and x, divided by rows: [P, P].
+
+    Columns that vary by rounding alone get exactly 0: a solver would take the rounding for signal
+    where nothing else varies.
+    """
+    mean_P = x_P / rows
+    cov_PP = xx_PP / rows - mean_P[:, None] * mean_P
+    constant_P = _constant(xx_PP.diagonal() / rows, mean_P)
+    cov_PP[constant_P] = 0.0
+    cov_PP[:, constant_P] = 0.0
+    return cov_PP
+
+
+def _constant(square_P: Tensor, mean_P: Tensor) -> Tensor:
+    return square_P - mean_P.square() <= ROUNDING * square_P
 
 
 def total(parts: list[Moments]) -> Moments:

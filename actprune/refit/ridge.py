@@ -27,7 +27,9 @@ def ridge(moments: Moments, prior_DP: Tensor, strength: float) -> tuple[Tensor, 
     residual = moments.cov_xz - cov @ prior_DP.T
     factor, info = torch.linalg.cholesky_ex(system)
     if info.item():  # rounding left a constant or doubled column without a positive pivot
-        change = torch.linalg.lstsq(system, residual, driver="gelsd").solution
+        # the driver that copes with a missing rank runs on the CPU only
+        answer = torch.linalg.lstsq(system.cpu(), residual.cpu(), driver="gelsd").solution
+        change = answer.to(residual.device)
     else:
         change = torch.cholesky_solve(residual, factor)
     weight_DP = prior_DP + change.T

@@ -147,11 +147,18 @@ def _site(
         pi0=fit.pi0 if fit else None,
         pi1=fit.pi1 if fit else None,
         alpha=None,
-        reason=NO_TAIL if fit and fit.b is not None else f"{theory.family_reason}; {NO_TAIL}",
+        reason="; ".join(_reasons(theory)),
         rates=rates,
         removed=removed,
         theory=theory.to_dict(),
     )
+
+
+def _reasons(theory: SiteTheory) -> list[str]:
+    """Why numbers of the fit do not exist."""
+    if theory.fit is None:
+        return [theory.family_reason, NO_TAIL]
+    return [NO_TAIL] if theory.fit.b is not None else [theory.fit.note, NO_TAIL]
 
 
 def _version() -> str:

@@ -13,8 +13,8 @@ ROUNDING = 1e-6  # of the dense loss (at least 1): what float32 arithmetic alone
 Outcome = Literal["pass", "outside", "fail"]
 
 
-def judge(plan: Plan, measured: Measured, dense_loss: float) -> tuple[Outcome, str]:
-    """The verdict and its reason in words.
+def judge(plan: Plan, measured: Measured, dense_loss: float, loss_kind: str) -> tuple[Outcome, str]:
+    """The verdict and its reason in words; `loss_kind` is what was measured.
 
     The forecast interval covers the population's change; before the measurement is held against
     it, each side is widened in quadrature by the measurement's own half-width (ours).
@@ -29,6 +29,11 @@ def judge(plan: Plan, measured: Measured, dense_loss: float) -> tuple[Outcome, s
         return (
             "outside",
             f"targets met; no forecast to hold the measurement against ({plan.forecast_reason})",
+        )
+    if plan.loss_kind != loss_kind:
+        return "outside", (
+            f"targets met; the forecast is of {plan.loss_kind} and cannot be held against the "
+            f"measured {loss_kind}"
         )
     for reached in plan.targets:
         asked = reached.target.value

@@ -49,7 +49,7 @@ def verify(
         dense, small: the model before and after.
         plan: what was planned, with its forecast.
         heldout: samples that no fit, choice or forecast has read.
-        loss: as given to `plan`.
+        loss: a name in `LOSSES` or `difference`; the plan's when left out.
         level: of the measured change's two-sided bootstrap interval.
         seed: of the bootstrap.
         baselines: further pruned models to score, by (criterion, compensation).
@@ -64,7 +64,7 @@ def verify(
     batches = list(source.batches())
     if not batches:
         raise ActpruneError(f"{source.spec}: no held-out sample; give data to verify on.")
-    chosen = loss_for(dense, batches, loss)
+    chosen = loss_for(dense, batches, loss or plan.loss)
     others = dict(baselines or {})
     models = [dense, small, *others.values()]
     losses, metrics, affected = _score(models, dense, plan, batches, chosen, progress)
@@ -73,7 +73,7 @@ def verify(
     measured = Measured(
         loss_delta=float(change.mean()), low=low, high=high, level=level, samples=len(change)
     )
-    outcome, reason = judge(plan, measured, float(losses[0].mean()))
+    outcome, reason = judge(plan, measured, float(losses[0].mean()), chosen.kind)
     timed = batches[0].select(torch.arange(min(LATENCY_BATCH, len(batches[0]))))
     before_ms, after_ms = latencies([dense, small], timed)
 

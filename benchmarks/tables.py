@@ -1,0 +1,212 @@
+"""Write the tables of README.md and benchmarks/README.md from the rows under results/.
+
+    python -m benchmarks.tables [--check]
+
+Each table stands between `<!-- NAME -->` and `<!-- /NAME -->`; `--check` only says whether the
+files are up to date, and exits 1 if not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import mean, median
+
+from benchmarks.harness import RESULTS, ROOT, rows, table
+from benchmarks.tolerance import Held, held_by_group
+
+METHODS = (
+    "torch-pruning GroupMagnitude",
+    "torch-pruning GroupMagnitude + BN re-estimated",
+    "actprune magnitude, no compensation",
+    "actprune rare, no compensation",
+    "actprune residual + refit",
+)
+
+
+def cifar() -> str:
+    """Accuracy on all 10,000 CIFAR-10 test images by method."""
+    found = {(r["net"], r["target"], r["method"]): r for r in rows("cifar_resnet")}
+    cuts = sorted({(n, t) for n, t, _ in found}, key=lambda c: (c[0], -float(c[1][6:-1])))
+    head = ["network", "channels kept", "MACs kept", "dense", *METHODS]
+    lines = []
+    for net, target in cuts:
+        ours = found[net, target, METHODS[-1]]
+        accuracies = [
+            f"{100 * found[net, target, m]['full_test']['accuracy']:.2f}"
+            if (net, target, m) in found
+            else "not run"
+            for m in METHODS
+        ]
+        lines.append(
+            [
+                net.replace("resnet", "ResNet-"),
+                target.removeprefix("units="),
+                f"{100 * ours['macs_kept']:.1f} %",
+                f"{100 * ours['dense']['accuracy']:.2f}",
+                *accuracies[:-1],
+                f"**{accuracies[-1]}**",
+            ]
+        )
+    return table(head, lines)
+
+
+def cifar_forecast() -> str:
+    """Forecast on test images 0-4,999, measured on 5,000-9,999."""
+    lines = []
+    for r in rows("cifar_resnet"):
+        if r["method"] != METHODS[-1]:
+            continue
+        f, m, c = r["forecast"], r["measured"], r["counts_only"]
+        counts = (
+            f"{c['loss_delta']:+.3f} [{c['low']:+.3f}, {c['high']:+.3f}]"
+            if c
+            else r["counts_only_reason"]
+        )
+        lines.append(
+            [
+                r["net"].replace("resnet", "ResNet-"),
+                r["target"].removeprefix("units="),
+                f"{f['loss_delta']:+.3f} [{f['low']:+.3f}, {f['high']:+.3f}]",
+                counts,
+                f"{m['loss_delta']:+.3f} [{m['low']:+.3f}, {m['high']:+.3f}]",
+                r["verdict"],
+            ]
+        )
+    head = ["network", "channels kept", "forecast (nats)", "counts only", "measured", "verdict"]
+    return table(head, lines)
+
+
+def digits() -> str:
+    """Mean accuracy over seeds of the digits MLP."""
+    groups: dict[tuple[str, str, str], list[dict[str, float]]] = {}
+    for r in rows("forecast"):
+        if r["net"] == "digits-mlp":
+            groups.setdefault((r["cut"], r["criterion"], r["compensate"]), []).append(r)
+    lines = []
+    for (cut, criterion, compensate), found in groups.items():
+        before = [r["accuracy_before"] for r in found]
+        after = [r["accuracy_after"] for r in found]
+        lines.append(
+            [
+                cut.removeprefix("units="),
+                f"{criterion}, {compensate}",
+                str(len(found)),
+                f"{100 * mean(before):.2f}",
+                f"{100 * mean(after):.2f}",
+                f"{100 * (mean(after) - mean(before)):+.2f}",
+            ]
+        )
+    return table(
+        ["hidden units kept", "criterion, compensation", "seeds", "dense", "pruned", "points"],
+        lines,
+    )
+
+
+def forecasts() -> str:
+    """How many forecasts of small nets hold."""
+
+    def line(name: tuple[str, str], h: Held) -> list[str]:
+        return [
+            *name,
+            str(h.plans),
+            f"{h.within} ({100 * h.within / h.plans:.0f} %)",
+            f"{100 * h.covered / h.plans:.0f} %",
+            f"{h.median_gap:.4f}",
+            f"{h.median_error:.4f}",
+        ]
+
+    head = ["network", "criterion, compensation", "plans", "within tolerance"]
+    head += ["90 % interval covers", "median gap (nats)", "median standard error"]
+    return table(head, [line(k, h) for k, h in held_by_group(rows("forecast")).items()])
+
+
+def certificate() -> str:
+    """Coverage of the split certificate."""
+    lines = [
+        [
+            r["case"],
+            f"{r['splits']:,}",
+            f"{r['calibration']} + {r['check']}",
+            f"{r['free']:.1f}",
+            f"{r['covered']:.4f} ± {r['covered_error']:.4f}",
+            f"{r['bound']:.4f}",
+            f"{r['truth']:.4f}",
+            f"{r['leave_one_out']:.4f}",
+        ]
+        for r in rows("certificate")
+    ]
+    head = ["activations", "splits", "samples", "free units", "covered (promised .95)"]
+    return table([*head, "mean bound", "mean truth", "leave-one-out"], lines)
+
+
+def run() -> str:
+    """What `make prune` printed."""
+    path = RESULTS / "digits-mlp-refit.txt"
+    text = path.read_text().rstrip() if path.is_file() else "not run"
+    return f"```\n{text}\n```"
+
+
+def seeds_summary() -> str:
+    """One sentence on the digits MLP at 10 % of its units."""
+    found = [
+        r
+        for r in rows("forecast")
+        if (r["net"], r["cut"], r["criterion"], r["compensate"])
+        == ("digits-mlp", "units=10%", "residual", "refit")
+    ]
+    if not found:
+        return "not run"
+    drop = mean(r["accuracy_before"] - r["accuracy_after"] for r in found)
+    return (
+        f"Over {len(found)} seeds the digits network loses {100 * drop:.2f} points of accuracy with "
+        f"90 % of its hidden units gone (median dense accuracy "
+        f"{100 * median(r['accuracy_before'] for r in found):.2f} %)."
+    )
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "run": run,
+    "cifar": cifar,
+    "cifar_forecast": cifar_forecast,
+    "digits": digits,
+    "digits_sentence": seeds_summary,
+    "forecasts": forecasts,
+    "certificate": certificate,
+}
+FILES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
+
+
+def filled(text: str) -> str:
+    """`text` with the content of every marked table made anew."""
+    for name, make in TABLES.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if pattern.search(text):
+            content = make()
+            text = pattern.sub(lambda m, c=content: f"{m[1]}{c}\n{m[2]}", text)
+    return text
+
+
+def stale(path: Path) -> bool:
+    """Whether the tables of `path` differ from the rows."""
+    text = path.read_text()
+    return filled(text) != text
+
+
+def main() -> None:
+    """Fill or check every file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    for path in FILES:
+        if check and stale(path):
+            sys.exit(f"{path.relative_to(ROOT)}: tables are not those of benchmarks/results")
+        if not check:
+            path.write_text(filled(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()
