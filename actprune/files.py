@@ -29,21 +29,22 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as e:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
         raise ActpruneError(f"{path}: cannot be written ({e.strerror}).") from e
+    finally:
+        if temporary and os.path.exists(temporary):  # not renamed: failed or interrupted
+            os.unlink(temporary)
 
 
 def check_new_folder(path: Path) -> None:
     """Make sure, before any work, that results can be put at `path`, which is new or empty.
 
     Raises:
-        ActpruneError: if it is a file, is in use, or cannot be made.
+        ActpruneError: if it is a file, is not empty, or cannot be made.
     """
     if path.exists() and not path.is_dir():
         raise ActpruneError(f"-o {path}: a file; give the name of a new folder.")
     if path.is_dir() and any(path.iterdir()):
-        raise ActpruneError(f"-o {path}: in use (not empty); choose a new folder.")
+        raise ActpruneError(f"-o {path}: not empty; choose a new folder.")
     above = path if path.exists() else path.absolute().parent
     while not above.exists():
         above = above.parent

@@ -61,7 +61,7 @@ def as_batch(raw: Any, first_id: int) -> Batch:
     without labels; a mapping holds keyword inputs, with labels under one of `LABEL_KEYS`.
 
     Raises:
-        ActpruneError: if no input tensor is found, or the first axes disagree.
+        ActpruneError: if no input tensor is found, labels are no array, or the first axes disagree.
     """
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
@@ -85,8 +85,8 @@ def as_batch(raw: Any, first_id: int) -> Batch:
             f"A batch must be a tensor, a tuple (inputs..., labels) or a dict of tensors, "
             f"got {type(raw).__name__} without an input tensor."
         )
-    if labels is not None and not isinstance(labels, Tensor):
-        labels = torch.as_tensor(labels)
+    if labels is not None:
+        labels = _as_labels(labels)
     sizes = {x.shape[0] for x in (*tensors, *(() if labels is None else (labels,)))}
     if len(sizes) != 1:
         raise ActpruneError(
@@ -95,3 +95,18 @@ def as_batch(raw: Any, first_id: int) -> Batch:
         )
     ids = torch.arange(first_id, first_id + sizes.pop(), dtype=torch.int64)
     return Batch(args=args, kwargs=kwargs, labels=labels, ids=ids)
+
+
+def _as_labels(labels: Any) -> Tensor:
+    try:
+        found = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as e:
+        raise ActpruneError(
+            f"Labels must be a tensor or an array of numbers, got {type(labels).__name__}."
+        ) from e
+    if not found.ndim:
+        raise ActpruneError(
+            "Labels must have one entry a sample, got a single number; a batch is "
+            "(inputs..., labels) with the samples along the first axis."
+        )
+    return found

@@ -48,6 +48,8 @@ class Arrays:
     @classmethod
     def of(cls, *inputs: Tensor, labels: Tensor | None = None, spec: str = "tensors") -> Arrays:
         """Number the samples 0, 1, ...; raises ActpruneError where lengths disagree or are 0."""
+        if any(x.ndim == 0 for x in inputs):
+            raise ActpruneError(f"{spec}: the first axis must be the samples, got a single number.")
         lengths = {len(x) for x in inputs} | (set() if labels is None else {len(labels)})
         if len(lengths) != 1:
             raise ActpruneError(
@@ -101,10 +103,8 @@ class Loader:
             keep = torch.ones(len(batch), dtype=torch.bool)
             for predicate in self.filters:
                 keep &= predicate(batch.ids)
-            if keep.all():
-                yield batch
-            elif keep.any():
-                yield batch.select(keep)
+            if keep.any():  # never an empty batch
+                yield batch if keep.all() else batch.select(keep)
 
     def where(self, keep: Predicate) -> Loader:
         return Loader(

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args
 
-import numpy as np
 from torch import nn
 
-from actprune.data.batch import Batch
-from actprune.data.calibration import ALL_PARTS, read_again
-from actprune.data.source import Source, as_source, fingerprint
+from actprune.data.calibration import ALL_PARTS
+from actprune.data.source import Source, as_source
 from actprune.data.split import Part
 from actprune.errors import ActpruneError
-from actprune.planning.allocate import Room, kept_units, room
-from actprune.planning.criteria import CRITERIA, Criterion
-from actprune.planning.evidence import gather
+from actprune.planning.allocate import kept_units
+from actprune.planning.criteria import Criterion
 from actprune.planning.forecast import Forecaster
 from actprune.planning.reach import reach
 from actprune.planning.result import (
@@ -27,6 +24,8 @@ from actprune.planning.result import (
     PlannedSite,
     Reached,
 )
+from actprune.planning.rooms import lossless_rooms, ranked_rooms
+from actprune.planning.samples import calibration, elsewhere
 from actprune.planning.select import check_named, chosen_sites, named_units
 from actprune.planning.target import Target, parse_target
 from actprune.profiling.result import Profile, SiteProfile
@@ -96,23 +95,23 @@ def plan(
     stay, go = named_units(keep, sites), named_units(drop, sites)
     check_named(stay, go, sites)
     refit_parts = ALL_PARTS if check is not None else (Part.FIT, Part.SELECT)
-    fit_on = _calibration(profile, batches, refit_parts)
+    fit_on = calibration(profile, batches, refit_parts)
     lossless = any(t.kind == "lossless" for t in targets)
     if lossless:
         if go:
             raise ActpruneError("The target lossless chooses its units itself; leave out drop.")
-        rooms, settings = _lossless_rooms(model, profile, sites, settings, stay, round_to)
+        rooms, settings = lossless_rooms(model, profile, sites, settings, stay, round_to)
     else:
-        rooms = _rooms(
+        rooms = ranked_rooms(
             model, profile, sites, fit_on, criterion, seed, progress,
             keep=stay, drop=go, step=round_to,
         )  # fmt: skip
     forecaster = None
     if batches is not None:
         if check is None:
-            watched = _calibration(profile, batches, (Part.CHECK,))
+            watched = calibration(profile, batches, (Part.CHECK,))
         else:
-            watched = _elsewhere(profile, as_source(check))
+            watched = elsewhere(profile, as_source(check))
         forecaster = Forecaster(
             model, profile, sites, settings, fit_on, watched,
             loss_name=loss, level=level, seed=seed, progress=progress,
@@ -183,99 +182,6 @@ def _check(model: nn.Module, profile: Profile, allocate: str, round_to: int, lev
         raise ActpruneError(f"round_to must be at least 1, got {round_to}.")
     if not 0 < level < 1:
         raise ActpruneError(f"level must lie between 0 and 1, got {level}.")
-
-
-def _calibration(
-    profile: Profile, batches: Source | Iterable[Any] | None, parts: Sequence[Part]
-) -> list[Batch]:
-    if batches is None:
-        return []
-    source = as_source(batches)
-    found = read_again(
-        source,
-        origins=[(s.source, s.start, s.stop) for s in profile.shards],
-        seed=profile.identity.seed,
-        leave_out=profile.identity.heldout,
-        parts=parts,
-    )
-    if not found:
-        names = " and ".join(p.name.lower() for p in parts)
-        raise ActpruneError(
-            f"{source.spec}: no calibration sample falls into the {names} part; give more data."
-        )
-    return found
-
-
-def _elsewhere(profile: Profile, source: Source) -> list[Batch]:
-    """The samples given for the forecast alone; raises ActpruneError if they were profiled."""
-    found = list(source.batches())
-    if not found:
-        raise ActpruneError(f"{source.spec}: no sample to forecast on; give data for the check.")
-    if fingerprint(found[0]) in {s.source for s in profile.shards}:
-        raise ActpruneError(
-            f"{source.spec}: these are the calibration data; a forecast needs other samples. "
-            f"Without `check` a part of the calibration data is kept for it."
-        )
-    return found
-
-
-def _rooms(
-    model: nn.Module,
-    profile: Profile,
-    sites: Sequence[Site],
-    batches: Sequence[Batch],
-    criterion: str | Criterion,
-    seed: int,
-    progress: Progress,
-    *,
-    keep: Mapping[str, Sequence[int]],
-    drop: Mapping[str, Sequence[int]],
-    step: int,
-) -> list[Room]:
-    if isinstance(criterion, str) and criterion not in CRITERIA:
-        raise ActpruneError(f"Criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}.")
-    rank = CRITERIA[criterion] if isinstance(criterion, str) else criterion
-    evidence = gather(model, profile, sites, batches, seed=seed, progress=progress)
-    return [
-        room(s, rank(evidence[s.name]), keep.get(s.name, ()), drop.get(s.name, ()), step)
-        for s in sites
-    ]
-
-
-def _lossless_rooms(
-    model: nn.Module,
-    profile: Profile,
-    sites: Sequence[Site],
-    settings: Compensation,
-    keep: Mapping[str, Sequence[int]],
-    step: int,
-) -> tuple[list[Room], Compensation]:
-    """Rooms whose forced units are those whose removal changes nothing on the data: all of them,
-    but for `keep` and the last few that would break a group of `step`."""
-    rooms, shifts = [], False
-    for site in sites:
-        stats = profile.site(site.name)
-        free = stats.constant & ((stats.low == 0) | _absorbs_constants(model, site))
-        free[list(keep.get(site.name, ()))] = False
-        stay = max(site.units - int(free.sum()), 1)
-        units = np.flatnonzero(free)[: max(0, site.units - -(-stay // step) * step)]
-        shifts |= bool((stats.low[units] != 0).any())
-        rooms.append(
-            Room(
-                site=site,
-                order=tuple(int(u) for u in units),
-                harm=(0.0,) * len(units),
-                forced=len(units),
-                step=1,
-            )
-        )
-    return rooms, Compensation(kind="mean" if shifts else "none", sequential=settings.sequential)
-
-
-def _absorbs_constants(model: nn.Module, site: Site) -> bool:
-    """Whether a constant input of the consumer is the same as a bias: not under zero padding."""
-    layer = model.get_submodule(site.consumer.module)
-    return not isinstance(layer, nn.Conv2d) or not any(layer._reversed_padding_repeated_twice)
 
 
 def _cuts(name: str, kept: tuple[int, ...], sites: Sequence[Site]) -> bool:

@@ -71,8 +71,8 @@ def _within(
     assert target.value is not None
     if target.kind == "units":
         if allocate == "uniform":
-            share = target.value
-            return all(counts[r.site.name] <= share * r.site.units + 1e-9 for r in rooms)
+            share = target.value  # of every site, but never less than one unit
+            return all(counts[r.site.name] <= max(1, share * r.site.units + 1e-9) for r in rooms)
         whole = sum(r.site.units for r in rooms)
         return sum(counts.values()) <= target.value * whole + 1e-9
     cut = Cut(kept=kept_units(rooms, counts))

@@ -34,7 +34,7 @@ class Target(BaseModel):
 def parse_target(text: str) -> Target:
     """Read `units=50%`, `params=70%`, `macs=50%`, `bytes=60%`, `loss=+0.02` or `lossless`.
 
-    Percentages say what is kept.
+    Percentages say what is kept; of a site's units, never less than one.
 
     Raises:
         ActpruneError: if the target is malformed or out of range.

@@ -17,6 +17,7 @@ from actprune.profiling.accumulate import SiteSums
 from actprune.profiling.layout import by_unit
 from actprune.profiling.result import SOURCE_BITS, Identity, Profile, Shard
 from actprune.profiling.rules import FIXED_ON, Rule, check_rule, fix_rule
+from actprune.running.forward import run_checked
 from actprune.running.hashing import model_hash
 from actprune.running.hooks import watching_inputs
 from actprune.running.state import device_of, undisturbed
@@ -51,8 +52,8 @@ def profile(
         rule: `positive`, `magnitude:t` or `auto` (see `fix_rule`); fixed on the first 64 samples.
         gram: also sum the N x N matrices of products of activations, for refits without data.
         leave_out: leave the seeded third out that `verify` will read.
-        samples: read only the first so many samples (before leaving out).
-        batch_size: samples a forward pass, where the source can choose.
+        samples: read only the first so many samples (before leaving out), at least 1.
+        batch_size: samples a forward pass, at least 1, where the source can choose.
         seed: of the blocks and the held-out third.
         spec: how to name the model in reports.
         like: take the rules' thresholds from this profile, so that the two can be merged.
@@ -62,13 +63,20 @@ def profile(
         ActpruneError: if the data are empty or do not fit the model, or activations are not finite.
     """
     check_rule(rule)
+    for name, number in (("samples", samples), ("batch_size", batch_size)):
+        if number is not None and number < 1:
+            raise ActpruneError(f"{name} must be at least 1, got {number}.")
     start = time.perf_counter()
     source = as_source(batches)
     stream = _capped(source.batches(batch_size), samples)
-    head, stream = _peek(stream, source.spec)
+
+    def calibrating(batch: Batch) -> Batch | None:
+        return _drop_heldout(batch, seed) if leave_out else batch
+
+    head, stream = _peek(stream, calibrating, source.spec)
     device = device_of(model)
     found = survey(model, head[0].to(device))
-    kept = [b for b in (_drop_heldout(b, seed) if leave_out else b for b in head) if b]
+    kept = [b for b in map(calibrating, head) if b is not None]
     if not kept:
         raise ActpruneError(f"{source.spec}: no calibration sample is left; give more data.")
     with undisturbed(model):
@@ -81,12 +89,11 @@ def profile(
         first_id, last_id, counted = int(head[0].ids[0]), -1, 0
         for index, whole in enumerate(stream):
             last_id = int(whole.ids[-1])
-            batch = _drop_heldout(whole, seed) if leave_out else whole
-            if batch is None:
-                continue
-            add = _adder(sums, block_of(batch.ids, seed), batch.ids + base, index)
-            observe(model, batch.to(device), found.sites, add)
-            counted += len(batch)
+            batch = calibrating(whole)
+            if batch is not None:
+                add = _adder(sums, block_of(batch.ids, seed), batch.ids + base, index)
+                observe(model, batch.to(device), found.sites, add, what=f"batch {index}")
+                counted += len(batch)
             progress(len(whole))
     return Profile(
         identity=Identity(
@@ -120,12 +127,17 @@ def _capped(stream: Iterator[Batch], samples: int | None) -> Iterator[Batch]:
             return
 
 
-def _peek(stream: Iterator[Batch], spec: str) -> tuple[list[Batch], Iterator[Batch]]:
-    """The first batches up to `FIXED_ON` samples, and a stream that still starts with them."""
+def _peek(
+    stream: Iterator[Batch], calibrating: Callable[[Batch], Batch | None], spec: str
+) -> tuple[list[Batch], Iterator[Batch]]:
+    """The first batches, until they hold `FIXED_ON` samples to calibrate on, and a stream that
+    still starts with them."""
     head: list[Batch] = []
+    usable = 0
     for batch in stream:
         head.append(batch)
-        if sum(map(len, head)) >= FIXED_ON:
+        usable += len(calibrating(batch) or ())
+        if usable >= FIXED_ON:
             break
     if not head:
         raise ActpruneError(f"{spec}: the data are empty; give at least one sample.")
@@ -143,9 +155,18 @@ def _drop_heldout(batch: Batch, seed: int) -> Batch | None:
 
 
 def observe(
-    model: nn.Module, batch: Batch, sites: Iterable[Site], see: Callable[[str, Tensor], None]
+    model: nn.Module,
+    batch: Batch,
+    sites: Iterable[Site],
+    see: Callable[[str, Tensor], None],
+    *,
+    what: str = "the data",
 ) -> None:
-    """Run one forward pass and call `see(site name, activations [S, U, P])` at each site."""
+    """Run one forward pass and call `see(site name, activations [S, U, P])` at each site.
+
+    Raises:
+        ActpruneError: if the model cannot run on the batch, called `what` in the message.
+    """
     by_consumer: dict[str, list[Site]] = {}
     for site in sites:
         by_consumer.setdefault(site.consumer.module, []).append(site)
@@ -156,7 +177,7 @@ def observe(
             see(site.name, by_unit(site, x, conv_consumer=conv))
 
     with watching_inputs(model, by_consumer, split):
-        batch.run(model)
+        run_checked(model, batch, what)
 
 
 def _adder(

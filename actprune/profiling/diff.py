@@ -50,8 +50,11 @@ def diff(a: Profile, b: Profile, level: float = 0.95) -> tuple[RateChange, ...]:
                 f"{x.rule} and {y.rule}; profile the second one with --like the first."
             )
         n, m = int(x.samples.sum()), int(y.samples.sum())
-        p, q = x.samples_active.sum(0) / n, y.samples_active.sum(0) / m
-        pooled = (p * n + q * m) / (n + m)
+        if not (n and m):
+            raise ActpruneError(f"Profiles to compare must hold samples, got {n} and {m}.")
+        active_x, active_y = x.samples_active.sum(0), y.samples_active.sum(0)
+        p, q = active_x / n, active_y / m
+        pooled = (active_x + active_y) / (n + m)
         spread = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
         z = np.divide(p - q, spread, out=np.zeros_like(p), where=spread > 0)
         rows += [

@@ -35,7 +35,7 @@ def merge(a: Profile, b: Profile) -> Profile:
                 f"{x.rule} and {y.rule}; profile the second one with --like the first."
             )
     shards = _joined(a.shards, b.shards)
-    data = {a.identity.data: None, b.identity.data: None}
+    data = {name for p in (a, b) for name in p.identity.data.split(" + ")}  # merged ones before
     return replace(
         a,
         identity=a.identity.model_copy(update={"data": " + ".join(sorted(data))}),

@@ -61,4 +61,4 @@ def fix_rule(spec: str, a_SUP: Tensor) -> Rule:
 
 def _relative(spec: str) -> float | None:
     match = re.fullmatch(r"magnitude:([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)", spec)
-    return float(match[1]) if match and float(match[1]) > 0 else None
+    return float(match[1]) if match and 0 < float(match[1]) < float("inf") else None

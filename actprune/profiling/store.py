@@ -28,9 +28,10 @@ from actprune.sites.site import Site
 
 SCHEMA = 1
 _ARRAYS = tuple(f.name for f in fields(SiteProfile) if f.name not in ("site", "rule"))
+_FLOATS = ("total", "square", "low", "high", "gram")
 
 
-def save_profile(profile: Profile, path: Path) -> None:
+def save_profile(profile: Profile, path: Path | str) -> None:
     """Write `profile` to `path`, all of it or nothing.
 
     Raises:
@@ -55,15 +56,16 @@ def save_profile(profile: Profile, path: Path) -> None:
     }
     text = json.dumps(header, sort_keys=True)
     metadata = {"actprune_profile": text, "digest": _digest(text, arrays)}
-    write_atomically(path, save(arrays, metadata=metadata))
+    write_atomically(Path(path), save(arrays, metadata=metadata))
 
 
-def load_profile(path: Path) -> Profile:
+def load_profile(path: Path | str) -> Profile:
     """Read a profile.
 
     Raises:
         ActpruneError: if the file is missing, truncated, tampered with or of another schema.
     """
+    path = Path(path)
     if not path.is_file():
         raise ActpruneError(f"{path}: no such profile; make one with `actprune profile`.")
     try:
@@ -77,12 +79,12 @@ def load_profile(path: Path) -> Profile:
         raise ActpruneError(f"{path}: a safetensors file, but not an actprune profile.")
     if metadata.get("digest") != _digest(text, arrays):
         raise ActpruneError(f"{path}: damaged or changed since it was written; profile again.")
-    header = json.loads(text)
-    if header.get("schema") != SCHEMA:
-        raise ActpruneError(
-            f"{path}: profile schema {header.get('schema')!r}, this version reads {SCHEMA}."
-        )
     try:
+        header = json.loads(text)
+        if header["schema"] != SCHEMA:
+            raise ActpruneError(
+                f"{path}: profile schema {header['schema']!r}, this version reads {SCHEMA}."
+            )
         return _build(header, arrays)
     except (KeyError, TypeError, ValueError, ValidationError) as e:
         raise ActpruneError(f"{path}: not a valid profile ({type(e).__name__}: {e}).") from e
@@ -97,8 +99,9 @@ def _build(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Profile:
             value = values[name]
             if value is None and name == "gram":
                 continue
-            if value is None or value.shape != shape:
-                raise ValueError(f"array {i}.{name} should have shape {shape}")
+            kind = np.float64 if name in _FLOATS else np.int64
+            if value is None or value.shape != shape or value.dtype != kind:
+                raise ValueError(f"array {i}.{name} should be {kind.__name__} of shape {shape}")
         sites.append(SiteProfile(site=site, rule=rule, **values))  # pyright: ignore
     return Profile(
         identity=Identity.model_validate(header["identity"]),

@@ -12,8 +12,8 @@ from actprune.data.split import Part
 from actprune.errors import ActpruneError
 from actprune.profiling.result import FOLDS, Profile, SiteProfile
 from actprune.refit.channel import absorb, predict_removed
+from actprune.refit.masks import without_compensation
 from actprune.refit.moments import Moments
-from actprune.refit.sequential import without_compensation
 from actprune.refit.settings import Compensation
 from actprune.running.substitute import Affine, linear_or_conv
 from actprune.sites.cut import Cut

@@ -29,8 +29,10 @@ class Tap(TorchFunctionMode):
     """Records one layer's input and output and, if there is one, the sum it is added into.
 
     input, output: the layer's own, cloned, since later code may overwrite them in place.
-    total: the result of the first addition that takes the output (through batch normalizations
+    total: the result of the first addition of a tensor to the output (through batch normalizations
     in evaluation mode, if any: `norms`, whose factors multiply up in `scale`, [channels]), or None.
+    Only an addition that the output enters linearly and in full counts: not one after an in-place
+    nonlinearity, nor one that broadcasts the output.
     """
 
     def __init__(self, *, stop_at: str | None) -> None:
@@ -42,35 +44,60 @@ class Tap(TorchFunctionMode):
         self.scale: Tensor | None = None
         self.norms: list[nn.Module] = []
         self._current: Tensor | None = None
+        self._version = 0  # of `_current`; it rises when the tensor is overwritten in place
         self._stop_at = stop_at
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        current = self._current
-        joins = current is not None and func in _ADDS and any(a is current for a in args[:2])
+        joins = func in _ADDS and self._joins(args, kwargs)
+        shape = None if self._current is None else self._current.shape
         out = func(*args, **kwargs)
-        if joins and self.total is None and kwargs.get("alpha", 1) == 1:
+        if joins and self.total is None and out.shape == shape:
             self.total = out.detach().clone()
             self._current = None
             if self._stop_at == "total":
                 raise Finished
         return out
 
+    def _joins(self, args: tuple[Any, ...], kwargs: Any) -> bool:
+        """Whether these operands are the output, as it was made, and another tensor."""
+        current = self._current
+        operands = (*args[:2], *(kwargs[k] for k in ("input", "other") if k in kwargs))
+        return (
+            current is not None
+            and current._version == self._version
+            and sum(x is current for x in operands) == 1
+            and all(isinstance(x, Tensor) for x in operands)
+            and kwargs.get("alpha", 1) == 1
+        )
+
+    def _follow(self, out: Tensor) -> None:
+        self._current, self._version = out, out._version
+
     def _saw_layer(self, _m: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
-        self.input, self.output = args[0].detach(), out.detach().clone()
-        self._current = out
+        self.input, self.output = args[0].detach().clone(), out.detach().clone()
+        self._follow(out)
         if self._stop_at == "output":
             raise Finished
 
+    def _continues(self, args: tuple[Tensor, ...]) -> bool:
+        current = self._current
+        return (
+            current is not None
+            and bool(args)
+            and args[0] is current
+            and current._version == self._version
+        )
+
     def _saw_pass(self, _m: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
-        if self._current is not None and args and args[0] is self._current:
-            self._current = out
+        if self._continues(args):
+            self._follow(out)
 
     def _saw_norm(self, norm: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
-        if self._current is not None and args and args[0] is self._current:
-            self._current = out
+        if self._continues(args):
+            self._follow(out)
             self.norms.append(norm)
             factor = norm_factor(norm)
             self.scale = factor if self.scale is None else self.scale * factor

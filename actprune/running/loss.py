@@ -133,10 +133,23 @@ def choose_loss(name: str | None, outputs: Tensor, labels: Tensor | None) -> Los
     if name == "cross_entropy":
         assert labels is not None
         _check_labels(outputs, labels)
+    if name == "mse":
+        assert labels is not None
+        _check_targets(outputs, labels)
     return loss
 
 
+def _check_targets(outputs: Tensor, labels: Tensor) -> None:
+    if len(labels) != len(outputs) or labels.numel() != outputs.numel():
+        raise ActpruneError(
+            f"Targets must have as many entries as the outputs, "
+            f"got targets {tuple(labels.shape)} for outputs {tuple(outputs.shape)}."
+        )
+
+
 def _check_labels(outputs: Tensor, labels: Tensor) -> None:
+    if labels.is_floating_point():
+        raise ActpruneError(f"Class labels must be integers, got {labels.dtype}.")
     if labels.shape != outputs.shape[:-1]:
         raise ActpruneError(
             f"Class labels must have the outputs' shape without its last axis, "

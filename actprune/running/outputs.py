@@ -1,8 +1,8 @@
-"""The one tensor of a model's output that losses are computed from."""
+"""The tensors of a model's output, and the one that losses are computed from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -16,7 +16,7 @@ def primary(output: Any) -> Tensor:
     Raises:
         ActpruneError: if the output holds no floating-point tensor.
     """
-    if isinstance(output, Tensor):
+    if isinstance(output, Tensor) and output.is_floating_point():
         return output
     logits = output.get("logits") if isinstance(output, Mapping) else None
     candidates = [logits, getattr(output, "logits", None)]
@@ -27,7 +27,21 @@ def primary(output: Any) -> Tensor:
     for x in candidates:
         if isinstance(x, Tensor) and x.is_floating_point():
             return x
+    got = output.dtype if isinstance(output, Tensor) else type(output).__name__
     raise ActpruneError(
-        f"The model's output must be or hold a floating-point tensor, got {type(output).__name__}; "
+        f"The model's output must be or hold a floating-point tensor, got {got}; "
         f"wrap the model so that it returns one."
     )
+
+
+def every_tensor(output: Any) -> Iterator[Tensor]:
+    """All floating-point tensors in an output, however mappings, tuples and lists are nested."""
+    if isinstance(output, Tensor):
+        if output.is_floating_point():
+            yield output
+    elif isinstance(output, Mapping):
+        for x in output.values():
+            yield from every_tensor(x)
+    elif isinstance(output, (tuple, list)):
+        for x in output:
+            yield from every_tensor(x)

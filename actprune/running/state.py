@@ -13,16 +13,24 @@ from torch import nn
 def undisturbed(model: nn.Module, *, grad: bool = False) -> Iterator[None]:
     """Put `model` in evaluation mode for the block and restore everything after it.
 
-    Training flags, buffers (a module may write them even in evaluation mode) and the CPU and CUDA
-    random states are restored bit by bit, also when the block raises. With `grad`, autograd is on
-    and every floating parameter requires a gradient inside the block (its flag is restored).
+    Training flags, buffers (a module may write or replace them even in evaluation mode) and the CPU
+    and CUDA random states are restored bit by bit, and hooks that the block forgot are removed,
+    also when it raises. A surrounding torch.inference_mode is suspended. With `grad`, autograd is
+    on and every floating parameter requires a gradient inside the block (its flag is restored).
     """
     modes = [(m, m.training) for m in model.modules()]
+    registries = [(m._buffers, dict(m._buffers)) for m in model.modules()]
     buffers = [(b, b.detach().clone()) for b in model.buffers() if not b.is_meta]
+    hooks = [
+        (registry, set(registry))
+        for m in model.modules()
+        for registry in (m._forward_hooks, m._forward_pre_hooks)
+    ]
     flags = [(p, p.requires_grad) for p in model.parameters()] if grad else []
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=devices))
+        stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad() if grad else torch.no_grad())
         try:
             model.eval()
@@ -35,6 +43,12 @@ def undisturbed(model: nn.Module, *, grad: bool = False) -> Iterator[None]:
                 p.requires_grad_(flag)
             for module, mode in modes:
                 module.training = mode
+            for registry, known in hooks:
+                for key in registry.keys() - known:
+                    del registry[key]
+            for registry, tensors in registries:
+                registry.clear()
+                registry.update(tensors)
             with torch.no_grad():
                 for buffer, before in buffers:
                     if not _same_bits(buffer, before):
@@ -42,7 +56,11 @@ def undisturbed(model: nn.Module, *, grad: bool = False) -> Iterator[None]:
 
 
 def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
+    return torch.equal(_bytes(a), _bytes(b))
+
+
+def _bytes(x: torch.Tensor) -> torch.Tensor:
+    return x.detach().contiguous().reshape(-1).view(torch.uint8)
 
 
 def device_of(model: nn.Module) -> torch.device:

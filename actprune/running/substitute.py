@@ -10,6 +10,8 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from actprune.running.fastpath import module_by_module
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # eq would compare tensors
 class Affine:
@@ -39,16 +41,21 @@ def substituted(model: nn.Module, maps: Mapping[str, Affine]) -> Iterator[None]:
     """Within the block each named layer computes with the given weights.
 
     Parameters, and so the state dict, stay as they are; only the layers' `forward` is shadowed,
-    and uncovered again after the block, also when it raises.
+    and what it was before (blocks may be nested) comes back after the block, also when it raises.
     """
     layers = {name: linear_or_conv(model, name) for name in maps}
+    before = {name: layer.__dict__.get("forward") for name, layer in layers.items()}
     try:
         for name, layer in layers.items():
             layer.__dict__["forward"] = partial(compute, layer, maps[name])
-        yield
+        with module_by_module():
+            yield
     finally:
-        for layer in layers.values():
-            layer.__dict__.pop("forward", None)
+        for name, layer in layers.items():
+            if before[name] is None:
+                layer.__dict__.pop("forward", None)
+            else:
+                layer.__dict__["forward"] = before[name]
 
 
 def linear_or_conv(model: nn.Module, name: str) -> nn.Linear | nn.Conv2d:

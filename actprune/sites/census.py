@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 
@@ -12,6 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from actprune.data.batch import Batch
+from actprune.running.fastpath import module_by_module
 from actprune.sites.cut import Cut
 from actprune.sites.site import AXES, Site
 
@@ -52,7 +54,8 @@ class Census(BaseModel):
         gives each consumer of a cut site a bias where it has none.
         """
         params, macs, size = self.params, self.macs, self.bytes
-        for name, shapes in self._shapes_after(sites, cut).items():
+        after = self._shapes_after(sites, cut)
+        for name, shapes in after.items():
             layer = self.layers[name]
             for tensor, shape in shapes.items():
                 before, width, learnt = layer.tensors[tensor]
@@ -63,13 +66,13 @@ class Census(BaseModel):
             if layer.macs and "weight" in shapes:
                 macs -= layer.macs * (1 - prod(shapes["weight"]) / prod(weight))
         if adds_bias:
-            for site in sites:
-                layer = self.layers[site.consumer.module]
-                if site.name in cut.kept and "bias" not in layer.tensors:
-                    rows, width = layer.tensors["weight"][0][0], layer.tensors["weight"][1]
-                    rows = self._shapes_after(sites, cut)[site.consumer.module]["weight"][0]
+            # several sites may share a consumer (a concatenation), which gets one bias
+            for name in {site.consumer.module for site in sites if cut.removes(site)}:
+                tensors = self.layers[name].tensors
+                if "bias" not in tensors:
+                    rows = after[name]["weight"][0]
                     params += rows
-                    size += rows * width
+                    size += rows * tensors["weight"][1]
         return Cost(params=params, macs=macs, bytes=size)
 
     @property
@@ -113,7 +116,7 @@ def take_census(model: nn.Module, batch: Batch, names: Sequence[str]) -> Census:
         for name in names:
             if isinstance(model.get_submodule(name), (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
                 count(name)
-        with FlopCounterMode(display=False) as counter:
+        with counting_flops() as counter:
             batch.run(model)
     finally:
         for handle in handles:
@@ -127,12 +130,18 @@ def take_census(model: nn.Module, batch: Batch, names: Sequence[str]) -> Census:
     )
 
 
+@contextmanager
+def counting_flops() -> Iterator[FlopCounterMode]:
+    """Count the FLOPs of the block's forward passes, those of transformer layers too."""
+    with module_by_module(), FlopCounterMode(display=False) as counter:
+        yield counter
+
+
 def static_cost(model: nn.Module) -> Cost:
     """Parameters and bytes of `model`, MACs left 0; tensors shared between modules count once."""
     params = {id(p): p for p in model.parameters()}
-    buffers = {
-        id(b): b for name, b in model.named_buffers() if name in model.state_dict(keep_vars=True)
-    }
+    saved = model.state_dict(keep_vars=True).keys()
+    buffers = {id(b): b for name, b in model.named_buffers() if name in saved}
     size = sum(t.numel() * t.element_size() for t in (*params.values(), *buffers.values()))
     return Cost(params=sum(p.numel() for p in params.values()), macs=0.0, bytes=size)
 

@@ -9,15 +9,18 @@ from typing import Any
 
 import torch_pruning as tp
 from torch import nn
+from torch_pruning._helpers import _HybridIndex
+from torch_pruning.dependency.index_mapping import update_index_mapping
 from torch_pruning.ops import _OutputOp
 
 from actprune.data.batch import Batch
+from actprune.running.forward import in_one_line
 from actprune.running.outputs import primary
 from actprune.sites.guard import WorkExceededError, call_budget
 from actprune.sites.site import Slot
 
-CALLS_A_MODULE = 20_000  # building a graph makes about 500 calls a module, asking for a group 50
-CALLS_A_UNIT = 2_000
+CALLS_A_MODULE = 20_000  # building a graph makes about 500 calls a module
+LAYOUTS = 16  # of the units at one node; a sum of concatenations has 2
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 MIXERS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.LocalResponseNorm)
@@ -56,14 +59,13 @@ class Couplings:
                     output_transform=primary,
                     verbose=False,
                 )
+                update_index_mapping(graph)
         except WorkExceededError:
             raise RefusedError(
                 "torch-pruning's trace of this model does not come to an end"
             ) from None
-        except (
-            Exception
-        ) as e:  # a third-party tracer over arbitrary models: any failure is a refusal
-            raise RefusedError(f"torch-pruning cannot trace this model ({_line(e)})") from e
+        except Exception as e:  # a third-party tracer over arbitrary models may raise anything
+            raise RefusedError(f"torch-pruning cannot trace this model ({in_one_line(e)})") from e
         return cls(graph=graph, names=names)
 
     def slots(self, name: str, module: nn.Conv2d | nn.Linear) -> tuple[Slot, ...]:
@@ -76,9 +78,8 @@ class Couplings:
         if module not in self.graph.module2node:
             raise RefusedError("no path leads from it to the model's output")
         slots: list[Slot] = []
-        for dep, index, root in self._group(module, units):
-            target = dep.target.module
-            outwards = self.graph.is_out_channel_pruning_fn(dep.handler)
+        for target, pruning, index, root in self._group(module, units):
+            outwards = self.graph.is_out_channel_pruning_fn(pruning)
             if isinstance(target, _OutputOp):
                 raise RefusedError("its units are the model's output")
             if isinstance(target, nn.Parameter):
@@ -95,27 +96,62 @@ class Couplings:
             elif isinstance(target, nn.Conv2d) and target.groups != 1:
                 raise RefusedError(f"{other} is a grouped convolution")
             elif outwards and target is not module:
-                raise RefusedError(f"its units are added to those of {other} (a residual stream)")
+                raise RefusedError(
+                    f"its units are coupled with those of {other}, as in a residual stream"
+                )
             else:
                 role = "producer" if outwards else "consumer"
                 slots.append(_slot(other, role, index, root, units))
         return tuple(slots)
 
-    def _group(self, module: nn.Module, units: int) -> list[tuple[Any, list[int], list[int]]]:
-        limit = CALLS_A_MODULE * (len(self.names) + 10) + CALLS_A_UNIT * units
-        prune = self.graph.get_pruner_of_module(module).prune_out_channels
+    def _group(self, module: nn.Module, units: int) -> list[tuple[Any, Any, list[int], list[int]]]:
+        """(module, pruning function, entries, their units) for everything that shrinks together.
+
+        torch-pruning's own walk over its graph never ends where a cycle of slices and
+        concatenations (rotary embeddings) maps the units to new entries at every turn, and slows
+        down on the way there. This is the same walk with a limit on the layouts of one node.
+
+        Raises:
+            RefusedError: if there are more, or torch-pruning fails.
+        """
         try:
-            with (
-                warnings.catch_warnings(),
-                call_budget(limit, "torch_pruning"),
-            ):
-                warnings.simplefilter("ignore")
-                group = self.graph.get_pruning_group(module, prune, list(range(units)))
-        except WorkExceededError:
-            raise RefusedError("torch-pruning's search for its couplings does not end") from None
+            return self._walk(module, units)
+        except RefusedError:
+            raise
         except Exception as e:  # as above
-            raise RefusedError(f"torch-pruning cannot find its couplings ({_line(e)})") from e
-        return [(item.dep, list(item.idxs), list(item.root_idxs)) for item in group.items]
+            raise RefusedError(f"torch-pruning cannot find its couplings ({in_one_line(e)})") from e
+
+    def _walk(self, module: nn.Module, units: int) -> list[tuple[Any, Any, list[int], list[int]]]:
+        root = self.graph.module2node[module]
+        start = (root, self.graph.get_pruner_of_module(module).prune_out_channels)
+        layouts: dict[tuple[Any, Any], list[list[_HybridIndex]]] = {}
+        stack = [(start, [_HybridIndex(idx=u, root_idx=u) for u in range(units)])]
+        layouts[start] = [stack[0][1]]
+        while stack:
+            (node, pruning), entries = stack.pop()
+            for dep in node.dependencies:
+                if not dep.is_triggered_by(pruning):
+                    continue
+                found = entries
+                for mapping in dep.index_mapping:
+                    found = found if mapping is None else mapping(found)
+                reached = (dep.target, dep.handler)
+                known = layouts.setdefault(reached, [])
+                if not found or found in known:
+                    continue
+                if len(known) >= LAYOUTS:
+                    raise RefusedError("torch-pruning's search for its couplings does not end")
+                known.append(found)
+                stack.append((reached, found))
+        group = []
+        for (node, pruning), known in layouts.items():
+            merged: dict[int, int] = {}
+            for entries in known:
+                for i in entries:
+                    merged.setdefault(i.idx, i.root_idx)
+            if merged:
+                group.append((node.module, pruning, list(merged), list(merged.values())))
+        return group
 
 
 def _slot(name: str, role: Any, index: list[int], root: list[int], units: int) -> Slot:
@@ -129,7 +165,3 @@ def _slot(name: str, role: Any, index: list[int], root: list[int], units: int) -
     if not regular or not repeat:
         raise RefusedError(f"its units are not laid out one after another in {name}")
     return Slot(module=name, role=role, offset=offset, repeat=repeat)
-
-
-def _line(e: Exception) -> str:
-    return f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"[:160]

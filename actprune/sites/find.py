@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,16 +11,16 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from actprune.data.batch import Batch
-from actprune.errors import ActpruneError
-from actprune.running.hooks import changing_outputs
 from actprune.running.joins import tapping
 from actprune.running.state import undisturbed
+from actprune.sites.calls import Calls, observe_calls
 from actprune.sites.census import Census, take_census
 from actprune.sites.coupling import Couplings, RefusedError
-from actprune.sites.proof import flows_only_through
+from actprune.sites.proof import fits, flows_only_through
 from actprune.sites.site import Site, Slot
+from actprune.sites.trial import objection
 
-WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,41 +43,57 @@ class Survey:
 def survey(model: nn.Module, batch: Batch) -> Survey:
     """Find the sites of `model` by tracing it on `batch` (a few samples are enough).
 
-    Each site is proposed by torch-pruning's dependency graph and then proved by intervention.
-    The model is left as it was.
+    Each site is proposed by torch-pruning's dependency graph and then proved, by intervention and
+    by a trial cut. The model is left as it was.
 
     Raises:
         ActpruneError: if the model cannot run on the batch.
     """
-    few = batch.select(torch.arange(min(2, len(batch))))
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, WEIGHTED)}
     with undisturbed(model, grad=True):
-        calls = _call_order(model, few)
-        layers = {n: m for n, m in model.named_modules() if isinstance(m, WEIGHTED)}
+        few = batch.select(torch.arange(min(2, len(batch))))
+        calls = observe_calls(model, few)
         try:
             couplings = Couplings.trace(model, few)
         except RefusedError as e:
-            sites, refusals = [], [Refusal(layer=n, reason=str(e)) for n in layers]
+            sites, reasons = [], dict.fromkeys(layers, str(e))
         else:
             with torch.no_grad():
-                sites, refusals = _sort(model, few, couplings, calls, layers)
+                sites, reasons = _sort(model, few, couplings, calls, layers)
     with undisturbed(model):
-        names = sorted({slot.module for site in sites for slot in site.slots})
-        census = take_census(model, few, names)
+        census = take_census(model, few, _touched(sites))
+        for site in sites:
+            reason = objection(model, few, site, census)
+            if reason is not None:
+                reasons[site.name] = reason
+    sites = [s for s in sites if s.name not in reasons]
     order = {name: i for i, name in enumerate(calls)}
     sites.sort(key=lambda s: order[s.consumer.module])
-    return Survey(sites=tuple(sites), refusals=tuple(refusals), census=census)
+    touched = set(_touched(sites))
+    return Survey(
+        sites=tuple(sites),
+        refusals=tuple(Refusal(layer=n, reason=reasons[n]) for n in layers if n in reasons),
+        census=census.model_copy(
+            update={"layers": {n: x for n, x in census.layers.items() if n in touched}}
+        ),
+    )
+
+
+def _touched(sites: Sequence[Site]) -> list[str]:
+    return sorted({slot.module for site in sites for slot in site.slots})
 
 
 def _sort(
     model: nn.Module,
     batch: Batch,
     couplings: Couplings,
-    calls: Counter[str],
+    calls: Mapping[str, Calls],
     layers: Mapping[str, nn.Module],
-) -> tuple[list[Site], list[Refusal]]:
+) -> tuple[list[Site], dict[str, str]]:
+    """The sites proved by intervention, and the reason against each other layer."""
     owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
     sites: list[Site] = []
-    refusals: list[Refusal] = []
+    reasons: dict[str, str] = {}
     for name, module in layers.items():
         try:
             _check_layer(name, module, calls, owners)
@@ -85,23 +101,36 @@ def _sort(
             site = _site(name, module, couplings.slots(name, module))
             for slot in site.slots:
                 _check_layer(slot.module, model.get_submodule(slot.module), calls, owners)
+            consumer = site.consumer.module
+            if not fits(model, site):
+                raise RefusedError(f"its units are rearranged on the way to {consumer}")
+            if not calls[consumer].samples_first:
+                raise RefusedError(f"the first axis of what {consumer} reads is not the samples")
             if not flows_only_through(model, batch, site):
-                raise RefusedError(
-                    f"its units reach the output by another way than {site.consumer.module}"
-                )
+                raise RefusedError(f"its units reach the output by another way than {consumer}")
             sites.append(site.model_copy(update={"norms_after": _norms_after(model, batch, site)}))
         except RefusedError as e:
-            refusals.append(Refusal(layer=name, reason=str(e)))
-    return sites, refusals
+            reasons[name] = str(e)
+    return sites, reasons
 
 
-def _check_layer(name: str, module: nn.Module, calls: Counter[str], owners: Counter[int]) -> None:
-    if isinstance(module, (nn.Conv1d, nn.Conv3d)):
+def _check_layer(
+    name: str, module: nn.Module, calls: Mapping[str, Calls], owners: Counter[int]
+) -> None:
+    if isinstance(module, WEIGHTED) and not isinstance(module, (nn.Linear, nn.Conv2d)):
         raise RefusedError(f"{name} is a {type(module).__name__}; only Conv2d is supported so far")
-    if calls[name] != 1:
-        raise RefusedError(f"{name} runs {calls[name]} times in one forward pass")
     if parametrize.is_parametrized(module):
         raise RefusedError(f"the weight of {name} is parametrized; remove the parametrization")
+    if isinstance(module, WEIGHTED):
+        if not isinstance(module._parameters.get("weight"), nn.Parameter):
+            raise RefusedError(f"the weight of {name} is computed from other tensors, not its own")
+        if type(module).forward not in (nn.Linear.forward, nn.Conv2d.forward):
+            raise RefusedError(f"{name} ({type(module).__name__}) has a forward of its own")
+    runs = calls[name].count if name in calls else 0
+    if runs != 1:
+        raise RefusedError(f"{name} runs {runs} times in one forward pass")
+    if calls[name].by_keyword:
+        raise RefusedError(f"{name} is given its input by keyword; pass it as the first argument")
     if any(owners[id(p)] > 1 for p in module.parameters(recurse=False)):
         raise RefusedError(f"{name} shares a parameter with another layer")
     if isinstance(module, nn.Conv2d) and module.padding_mode != "zeros":
@@ -126,25 +155,3 @@ def _norms_after(model: nn.Module, batch: Batch, site: Site) -> tuple[str, ...]:
     with tapping(model, site.consumer.module) as tap:
         batch.run(model)
     return tuple(names[m] for m in tap.norms)
-
-
-def _call_order(model: nn.Module, batch: Batch) -> Counter[str]:
-    """How often each leaf module runs, in the order of first runs."""
-    calls: Counter[str] = Counter()
-    leaves = [n for n, m in model.named_modules() if n and not any(m.children())]
-
-    def count(name: str, _input: torch.Tensor, _output: torch.Tensor) -> None:
-        calls[name] += 1
-
-    with changing_outputs(model, leaves, count), torch.no_grad():
-        try:
-            batch.run(model)
-        except (RuntimeError, TypeError, ValueError, IndexError) as e:
-            shapes = [tuple(x.shape) for x in batch.args if isinstance(x, torch.Tensor)]
-            shapes += [tuple(x.shape) for x in batch.kwargs.values() if isinstance(x, torch.Tensor)]
-            raise ActpruneError(
-                f"The model cannot run on the data: inputs of shape {shapes} "
-                f"(first axis samples) gave {type(e).__name__}: {str(e).splitlines()[0]}. "
-                f"Give inputs as the model's forward takes them."
-            ) from e
-    return calls

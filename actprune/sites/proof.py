@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from actprune.data.batch import Batch
 from actprune.running.hooks import changing_outputs
-from actprune.running.outputs import primary
-from actprune.sites.site import Site
+from actprune.running.outputs import every_tensor
+from actprune.sites.site import AXES, Site
+
+
+def fits(model: nn.Module, site: Site) -> bool:
+    """Whether every slot of `site` lies within its module's tensors."""
+    for slot in site.slots:
+        module = model.get_submodule(slot.module)
+        end = slot.offset + site.units * slot.repeat
+        for name, axis in AXES[slot.role].items():
+            tensor = getattr(module, name, None)
+            if tensor is not None and end > tensor.shape[axis]:
+                return False
+    return True
 
 
 def flows_only_through(model: nn.Module, batch: Batch, site: Site) -> bool:
     """Whether half of the site's units reach the output through the consumer's slots alone.
 
     The consumer's inputs are zeroed at these units, and the producer's outputs overwritten there
-    once with zeros, once with noise: if every path runs through the zeroed slots the two outputs
-    agree (ours). The tolerance is rounding: both runs add the same numbers in the same order.
+    once with zeros, once with noise: if every path runs through the zeroed slots, all tensors of
+    the two outputs agree (ours). The tolerance is rounding: both runs add the same numbers in the
+    same order.
     """
     generator = torch.Generator().manual_seed(0)
     units = torch.randperm(site.units, generator=generator)[: max(1, site.units // 2)]
-    columns = site.consumer.index(units)
     axis = 1 if isinstance(model.get_submodule(site.producer.module), nn.Conv2d) else -1
 
-    def run(noise: bool) -> Tensor:
+    def run(noise: bool) -> list[Tensor]:
         def disturb(_name: str, _input: Tensor, out: Tensor) -> Tensor:
             shape = list(out.shape)
             shape[axis] = len(units)
@@ -34,21 +48,37 @@ def flows_only_through(model: nn.Module, batch: Batch, site: Site) -> bool:
 
         with (
             changing_outputs(model, [site.producer.module], disturb),
-            _zeroing(model, site.consumer.module, columns),
+            zeroing(model, site, units),
         ):
-            return primary(batch.run(model)).double()
+            return list(every_tensor(batch.run(model)))
 
     quiet, loud = run(noise=False), run(noise=True)
-    eps = torch.finfo(primary(batch.run(model)).dtype).eps
-    scale = quiet.abs().amax().clamp(min=1e-30)
-    return bool((quiet - loud).abs().amax() <= 1e3 * eps * scale)
+    return agree(quiet, loud, lambda eps: 1e3 * eps)
 
 
-class _zeroing:
-    """Zero the given input columns of a module while the block runs."""
+def agree(a: list[Tensor], b: list[Tensor], tolerance: Callable[[float], float]) -> bool:
+    """Whether two outputs are the same up to tolerance(eps of the dtype) x the largest value.
 
-    def __init__(self, model: nn.Module, name: str, columns: Tensor) -> None:
-        self._module, self._columns = model.get_submodule(name), columns
+    False where there is nothing to compare, shapes differ or either is not a number.
+    """
+    if not a or [x.shape for x in a] != [x.shape for x in b]:
+        return False
+    for x, y in zip(a, b, strict=True):
+        differs = x != y
+        if differs.any():
+            scale = x[x.isfinite()].double().abs().max() if x.isfinite().any() else 0.0
+            distance = (x[differs].double() - y[differs].double()).abs().max()
+            if not bool(distance <= tolerance(torch.finfo(x.dtype).eps) * scale):
+                return False
+    return True
+
+
+class zeroing:
+    """Zero the consumer's inputs at the given units of a site while the block runs."""
+
+    def __init__(self, model: nn.Module, site: Site, units: Tensor) -> None:
+        self._module = model.get_submodule(site.consumer.module)
+        self._columns = site.consumer.index(units)
 
     def __enter__(self) -> None:
         axis = 1 if isinstance(self._module, nn.Conv2d) else -1

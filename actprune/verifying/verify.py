@@ -61,7 +61,7 @@ def verify(
     if model_hash(dense) != plan.model.hash:
         raise ActpruneError("The plan is for another model than the dense one given to verify.")
     source = as_source(heldout)
-    batches = list(source.batches())
+    batches = [b for b in source.batches() if len(b)]
     if not batches:
         raise ActpruneError(f"{source.spec}: no held-out sample; give data to verify on.")
     chosen = loss_for(dense, batches, loss or plan.loss)

@@ -5,6 +5,7 @@ Shapes: S samples, U units, P positions a sample.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,8 @@ from torch import Tensor
 def unit_stats(x_SUP: Tensor, threshold: float, magnitude: bool) -> tuple[Tensor, ...]:
     """As the definition. Counts are exact below 2^24 positions; sums carry float32 rounding."""
     a_SUP = x_SUP if x_SUP.dtype == torch.float64 else x_SUP.float()
+    if a_SUP.dtype == torch.float32:
+        threshold = _float32_below(threshold)
     if a_SUP.shape[-1] == 1:
         a_SU = a_SUP.squeeze(-1)
         active_SU = (a_SU.abs() if magnitude else a_SU) > threshold
@@ -27,3 +30,10 @@ def unit_stats(x_SUP: Tensor, threshold: float, magnitude: bool) -> tuple[Tensor
         a_SUP.amin(-1).double(),
         a_SUP.amax(-1).double(),
     )
+
+
+def _float32_below(threshold: float) -> float:
+    """The largest float32 <= threshold: a float32 exceeds the one where it exceeds the other."""
+    nearest = np.float32(threshold)
+    below = np.nextafter(nearest, np.float32(-np.inf)) if float(nearest) > threshold else nearest
+    return float(below)

@@ -1,0 +1,119 @@
+"""New weights for one consumer: the mean into its bias, or a ridge regression of its output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from actprune.data.batch import Batch
+from actprune.data.split import Part, in_parts
+from actprune.profiling.layout import by_unit
+from actprune.refit.channel import absorb, predict_removed
+from actprune.refit.design import columns_of, entries, inputs, matrix, outputs
+from actprune.refit.moments import Moments, total
+from actprune.refit.ridge import choose_strength, ridge
+from actprune.refit.settings import Compensation
+from actprune.refit.stream import Stream
+from actprune.refit.targets import DenseTargets
+from actprune.running.substitute import Affine
+from actprune.sites.cut import Cut
+from actprune.sites.site import Site
+
+
+def shift_mean(
+    stream: Stream, layer: nn.Linear | nn.Conv2d, gone: Tensor, batches: Sequence[Batch]
+) -> Affine:
+    """bias += W_r mean x_r, the mean over all patches, borders included [FLAP, 2312.11983]."""
+    sums, rows = torch.zeros(0), 0
+    for batch in batches:
+        x_RP = inputs(layer, stream.input(batch), gone).double()
+        sums = x_RP.sum(0) + (sums if rows else 0)
+        rows += len(x_RP)
+    columns = columns_of(layer, gone).to(sums.device)
+    shift = matrix(layer, layer.weight)[:, columns] @ (sums / rows)
+    return _affine(layer, matrix(layer, stream.own.weight), _bias(layer) + shift)
+
+
+def refit_patches(
+    stream: Stream,
+    layer: nn.Linear | nn.Conv2d,
+    gone: Tensor,
+    batches: Sequence[Batch],
+    dense: DenseTargets,
+    settings: Compensation,
+    seed: int,
+) -> Affine:
+    """Ridge regression of the output that is due on the kept entries' patches."""
+    inside = torch.ones(entries(layer), dtype=torch.bool)
+    inside[gone] = False
+    kept = inside.nonzero().squeeze(1)
+    columns = columns_of(layer, kept).to(layer.weight.device)
+    folds: dict[bool, list[Moments]] = {False: [], True: []}  # by "belongs to the select part"
+    targets = dense.take(stream.name)
+    for batch, target in zip(batches, targets, strict=True):
+        x, z = stream.read(batch, target)
+        selecting = in_parts(batch.ids, seed, Part.SELECT)
+        for chosen in (False, True):
+            index = (selecting == chosen).nonzero().squeeze(1).to(x.device)
+            if len(index):
+                part = Moments.of(inputs(layer, x[index], kept), outputs(z[index], layer))
+                folds[chosen] = [total([*folds[chosen], part])]
+    everything = total([*folds[False], *folds[True]])
+    prior = matrix(layer, layer.weight)[:, columns]
+    if settings.ridge is not None:
+        strength = settings.ridge
+    elif folds[False] and folds[True]:
+        strength = choose_strength(folds[False][0], folds[True][0], prior)
+    else:
+        strength = choose_strength(everything, None, prior)
+    weight, bias = ridge(everything, prior, strength)
+    full = torch.zeros_like(matrix(layer, layer.weight))
+    full[:, columns] = weight
+    return _affine(layer, full, bias)
+
+
+def refit_channels(
+    stream: Stream,
+    layer: nn.Linear | nn.Conv2d,
+    sites: Sequence[Site],
+    cut: Cut,
+    batches: Sequence[Batch],
+    settings: Compensation,
+    seed: int,
+) -> Affine:
+    """Ridge regression of the removed units on the kept ones, position by position."""
+    affine = stream.own
+    nothing = torch.zeros(0)
+    for site in sites:
+        removed = torch.tensor(cut.removes(site), dtype=torch.int64)
+        if not len(removed):
+            continue
+        folds: list[Moments | None] = [None, None]  # the select part last
+        for batch in batches:
+            a_SUP = by_unit(site, stream.input(batch), conv_consumer=isinstance(layer, nn.Conv2d))
+            selecting = in_parts(batch.ids, seed, Part.SELECT)
+            for i, index in enumerate(((~selecting).nonzero(), selecting.nonzero())):
+                if len(index):
+                    rows = a_SUP[index.squeeze(1).to(a_SUP.device)]
+                    rows = rows.transpose(1, 2).reshape(-1, site.units).cpu()
+                    part = Moments.of(rows, nothing.expand(len(rows), 0))
+                    folds[i] = part + folds[i] if folds[i] else part  # pyright: ignore
+        fit, select = folds if folds[0] else (folds[1], None)
+        assert fit is not None
+        kept = torch.tensor(cut.keeps(site), dtype=torch.int64)
+        coefficients, intercept = predict_removed(fit, select, kept, removed, settings.ridge)
+        affine = absorb(layer, affine, site, kept, removed, coefficients, intercept)
+    return affine
+
+
+def _bias(layer: nn.Linear | nn.Conv2d) -> Tensor:
+    if layer.bias is None:
+        return torch.zeros(layer.weight.shape[0], dtype=torch.float64, device=layer.weight.device)
+    return layer.bias.detach().double()
+
+
+def _affine(layer: nn.Linear | nn.Conv2d, weight_DP: Tensor, bias_D: Tensor) -> Affine:
+    like = layer.weight
+    return Affine(weight=weight_DP.reshape(like.shape).to(like.dtype), bias=bias_D.to(like.dtype))

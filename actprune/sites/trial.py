@@ -1,0 +1,68 @@
+"""Cut one unit of a site for a moment, and see whether the model does what was promised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from actprune.data.batch import Batch
+from actprune.running.forward import in_one_line
+from actprune.running.outputs import every_tensor
+from actprune.sites.census import Census, counting_flops
+from actprune.sites.cut import Cut
+from actprune.sites.proof import agree, zeroing
+from actprune.sites.site import AXES, Site
+
+
+def objection(model: nn.Module, batch: Batch, site: Site, census: Census) -> str | None:
+    """Why `site` cannot be cut although its units flow through the consumer alone, or None.
+
+    One unit is taken out of every tensor: the number left then shares no factor with the dense
+    number, so that sizes fixed in the model's code show. The output must be that of the dense model
+    with the unit zeroed, up to the square root of the machine epsilon (the sums run over fewer
+    terms, in another order), and the multiply-accumulates those of the census.
+    """
+    unit = torch.tensor([site.units // 2])
+    with zeroing(model, site, unit):
+        expected = list(every_tensor(batch.run(model)))
+    cut = Cut.removing([site], {site.name: unit.tolist()})
+    try:
+        with without(model, site, unit), counting_flops() as counter:
+            found = list(every_tensor(batch.run(model)))
+    except Exception as e:  # the user's own forward may raise anything
+        return f"the model's code fixes their number ({in_one_line(e)})"
+    if not agree(expected, found, lambda eps: eps**0.5):
+        return "cutting one of them is not the same as zeroing it"
+    macs = counter.get_total_flops() / 2 / len(batch)
+    if abs(macs - census.cost([site], cut).macs) > 1e-9 * census.macs:
+        return "operations without weights work on them, so that the cost of a cut is not known"
+    return None
+
+
+@contextmanager
+def without(model: nn.Module, site: Site, units: Tensor) -> Iterator[None]:
+    """The model without some units of `site` while the block runs; its own tensors come back."""
+    swapped: list[tuple[dict[str, Any], str, Tensor]] = []
+    try:
+        for slot in site.slots:
+            module = model.get_submodule(slot.module)
+            for name, axis in AXES[slot.role].items():
+                learnt = module._parameters.get(name) is not None
+                registry: dict[str, Any] = module._parameters if learnt else module._buffers
+                tensor = registry.get(name)
+                if tensor is None:
+                    continue
+                stay = torch.ones(tensor.shape[axis], dtype=torch.bool)
+                stay[slot.index(units)] = False
+                index = stay.nonzero().squeeze(1).to(tensor.device)
+                smaller = tensor.detach().index_select(axis, index)
+                swapped.append((registry, name, tensor))
+                registry[name] = nn.Parameter(smaller, requires_grad=False) if learnt else smaller
+        yield
+    finally:
+        for registry, name, tensor in reversed(swapped):
+            registry[name] = tensor
