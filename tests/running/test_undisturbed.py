@@ -14,14 +14,16 @@ class Writing(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("in_place", torch.tensor([1.0, float("nan"), -0.0]))
+        self.register_buffer("in_place", torch.tensor([1.0, float("nan")]))
+        self.register_buffer("signs", torch.tensor([-0.0, 1.0]))
         self.register_buffer("replaced", torch.zeros(2))
         self.register_buffer("dropped", torch.ones(2))
         self.register_buffer("made", None)
         self.fc = nn.Linear(3, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        self.in_place = self.in_place.zero_()  # -0.0 becomes 0.0
+        self.in_place = self.in_place.zero_()
+        self.signs = self.signs.abs_()  # equal, but not the same bits
         self.replaced = self.replaced + 1
         self.dropped = None
         self.made = torch.ones(1)

@@ -34,6 +34,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "residual": (residual, IMAGES),
     "concatenated": (concatenated, IMAGES),
     "transformer layer": (encoder, TOKENS),
+    "double precision": (lambda: flattened_cnn().double(), IMAGES.double()),
 }
 
 
