@@ -101,6 +101,15 @@ def relative_difference(variance: float) -> Loss:
     )
 
 
+def name_loss(name: str | None, outputs: Tensor, labels: Tensor | None) -> str:
+    """`name`, or the name of the loss that suits the data: see `choose_loss`."""
+    if name is not None:
+        return name
+    if labels is None:
+        return "kl" if outputs.ndim >= 2 and outputs.shape[-1] >= 2 else "difference"
+    return "mse" if labels.is_floating_point() else "cross_entropy"
+
+
 def choose_loss(name: str | None, outputs: Tensor, labels: Tensor | None) -> Loss:
     """The loss called `name`, or the one that suits the data.
 
@@ -116,11 +125,7 @@ def choose_loss(name: str | None, outputs: Tensor, labels: Tensor | None) -> Los
     Raises:
         ActpruneError: for an unknown name, or labels that do not fit the outputs.
     """
-    if name is None:
-        if labels is None:
-            name = "kl" if outputs.ndim >= 2 and outputs.shape[-1] >= 2 else "difference"
-        else:
-            name = "mse" if labels.is_floating_point() else "cross_entropy"
+    name = name_loss(name, outputs, labels)
     if name == "difference":
         return relative_difference(outputs.double().var(dim=0, correction=0).mean().item())
     if name not in LOSSES:
@@ -155,11 +160,16 @@ def _check_labels(outputs: Tensor, labels: Tensor) -> None:
             f"Class labels must have the outputs' shape without its last axis, "
             f"got labels {tuple(labels.shape)} for outputs {tuple(outputs.shape)}."
         )
+    check_classes(labels, outputs.shape[-1])
+
+
+def check_classes(labels: Tensor, classes: int) -> None:
+    """Raise ActpruneError unless every label lies in 0 to `classes` - 1."""
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= outputs.shape[-1]:
+    if low < 0 or high >= classes:
         raise ActpruneError(
-            f"Class labels must lie in 0 to {outputs.shape[-1] - 1} for outputs with "
-            f"{outputs.shape[-1]} classes, got {low} to {high}."
+            f"Class labels must lie in 0 to {classes - 1} for outputs with "
+            f"{classes} classes, got {low} to {high}."
         )
 
 

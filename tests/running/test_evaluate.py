@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from actprune.data.batch import as_batch
+from actprune.data.source import Arrays
 from actprune.errors import ActpruneError
 from actprune.running.evaluate import changes, loss_for
 from actprune.running.hashing import model_hash
@@ -61,3 +62,18 @@ def test_no_samples_are_refused() -> None:
         changes(net(), {}, [], LOSSES["kl"])
     with pytest.raises(ActpruneError, match="There are no samples"):
         loss_for(net(), [], None)
+
+
+def test_a_wrong_label_in_a_later_batch_is_found_before_anything_is_scored() -> None:
+    data = Arrays.of(torch.zeros(6, 3), labels=torch.tensor([0, 1, 0, 1, 0, 7]))
+    with pytest.raises(ActpruneError, match="must lie in 0 to 1 for outputs with 2 classes, got 0"):
+        loss_for(nn.Linear(3, 2), list(data.batches(2)), None)
+
+
+def test_the_variance_of_the_difference_is_taken_over_all_batches() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(model.weight)
+    x = torch.tensor([[1.0], [1.0], [3.0], [5.0]])
+    loss = loss_for(model, list(Arrays.of(x).batches(1)), "difference")
+    # variance of 1, 1, 3, 5 over their number: 11/4; a difference of 1 scores 4/11
+    assert loss.per_sample(x + 1, x, None).tolist() == pytest.approx([4 / 11] * 4)
