@@ -13,7 +13,7 @@ from actprune.data.batch import Batch
 from actprune.data.source import Source, as_source, fingerprint
 from actprune.data.split import block_of, heldout
 from actprune.errors import ActpruneError
-from actprune.profiling.accumulate import SiteSums
+from actprune.profiling.accumulate import Ledger
 from actprune.profiling.layout import by_unit
 from actprune.profiling.result import SOURCE_BITS, Identity, Profile, Shard
 from actprune.profiling.rules import FIXED_ON, Rule, check_rule, fix_rule
@@ -81,9 +81,7 @@ def profile(
         raise ActpruneError(f"{source.spec}: no calibration sample is left; give more data.")
     with undisturbed(model):
         rules = _rules(model, kept, found, rule, like, device)
-        sums = {
-            s.name: SiteSums(s, rules[s.name], with_gram=gram, device=device) for s in found.sites
-        }
+        ledger = Ledger(found.sites, rules, with_gram=gram, device=device)
         origin = fingerprint(head[0])
         base = int(origin[:5], 16) << SOURCE_BITS
         first_id, last_id, counted = int(head[0].ids[0]), -1, 0
@@ -91,8 +89,9 @@ def profile(
             last_id = int(whole.ids[-1])
             batch = calibrating(whole)
             if batch is not None:
-                add = _adder(sums, block_of(batch.ids, seed), batch.ids + base, index)
-                observe(model, batch.to(device), found.sites, add, what=f"batch {index}")
+                ledger.open(block_of(batch.ids, seed))
+                observe(model, batch.to(device), found.sites, ledger.see, what=f"batch {index}")
+                ledger.close(batch.ids + base, index)
                 counted += len(batch)
             progress(len(whole))
     return Profile(
@@ -105,7 +104,7 @@ def profile(
             statistics=STATISTICS if gram else STATISTICS[:2],
         ),
         shards=(Shard(source=origin, start=first_id, stop=last_id + 1, samples=counted),),
-        sites=tuple(sums[s.name].freeze() for s in found.sites),
+        sites=ledger.freeze(),
         refusals=found.refusals,
         census=found.census,
         seconds=time.perf_counter() - start,
@@ -178,12 +177,6 @@ def observe(
 
     with watching_inputs(model, by_consumer, split):
         run_checked(model, batch, what)
-
-
-def _adder(
-    sums: dict[str, SiteSums], block_S: Tensor, id_S: Tensor, index: int
-) -> Callable[[str, Tensor], None]:
-    return lambda name, a_SUP: sums[name].add(a_SUP, block_S, id_S, index)
 
 
 def _rules(
