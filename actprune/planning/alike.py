@@ -7,13 +7,12 @@ from typing import Any
 
 from torch import nn
 
-from actprune.data.calibration import read_again
-from actprune.data.source import Source, as_source
-from actprune.data.split import Part
+from actprune.data.source import Source
 from actprune.planning.allocate import kept_units, room
 from actprune.planning.criteria import CRITERIA
 from actprune.planning.evidence import gather
 from actprune.planning.result import Plan, PlannedSite
+from actprune.planning.samples import refit_samples
 from actprune.profiling.result import Profile
 from actprune.refit.settings import Compensation
 
@@ -28,13 +27,7 @@ def alike(
     batches: Source | Iterable[Any],
 ) -> Plan:
     """`plan` with as many units kept at each site, ranked by `criterion`; without a forecast."""
-    data = read_again(
-        as_source(batches),
-        origins=plan.data.origins,
-        seed=plan.data.seed,
-        leave_out=plan.data.heldout,
-        parts=[Part[p.upper()] for p in plan.refit_parts],
-    )
+    data = refit_samples(plan, batches)
     sites = [p.site for p in plan.sites]
     evidence = gather(model, profile, sites, data, seed=plan.data.seed)
     rank = CRITERIA[criterion]

@@ -10,6 +10,7 @@ from actprune.data.calibration import read_again
 from actprune.data.source import Source, as_source, fingerprint
 from actprune.data.split import Part
 from actprune.errors import ActpruneError
+from actprune.planning.result import Plan
 from actprune.profiling.result import Profile
 
 
@@ -47,3 +48,14 @@ def elsewhere(profile: Profile, source: Source) -> list[Batch]:
             f"Without `check` a part of the calibration data is kept for it."
         )
     return found
+
+
+def refit_samples(plan: Plan, batches: Source | Iterable[Any]) -> list[Batch]:
+    """The samples that the compensation of `plan` is fitted on."""
+    return read_again(
+        as_source(batches),
+        origins=plan.data.origins,
+        seed=plan.data.seed,
+        leave_out=plan.data.heldout,
+        parts=[Part[p.upper()] for p in plan.refit_parts],
+    )

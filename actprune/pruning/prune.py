@@ -8,11 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from actprune.data.calibration import read_again
-from actprune.data.source import Source, as_source
-from actprune.data.split import Part
+from actprune.data.source import Source
 from actprune.errors import ActpruneError
 from actprune.planning.result import Plan
+from actprune.planning.samples import refit_samples
 from actprune.profiling.result import Profile
 from actprune.pruning.surgery import shrink
 from actprune.refit.independent import compensate_from_profile
@@ -76,13 +75,7 @@ def compensated(
         return compensate_from_profile(model, plan.all_sites, plan.cut, settings, profile)
     data = []
     if batches is not None and settings.kind != "none":
-        data = read_again(
-            as_source(batches),
-            origins=plan.data.origins,
-            seed=plan.data.seed,
-            leave_out=plan.data.heldout,
-            parts=[Part[p.upper()] for p in plan.refit_parts],
-        )
+        data = refit_samples(plan, batches)
     return compensate(
         model, plan.all_sites, plan.cut, settings, data, seed=plan.data.seed, progress=progress
     )
