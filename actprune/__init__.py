@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from actprune.profiling.result import Profile as Profile
     from actprune.profiling.store import load_profile as load_profile
     from actprune.profiling.store import save_profile as save_profile
+    from actprune.profiling.subtract import subtract as subtract
     from actprune.pruning.masked import masked as masked
     from actprune.pruning.prune import prune as prune
     from actprune.pruning.saved import save_pruned as save_pruned
@@ -37,6 +38,7 @@ _HOMES = {
     "Profile": "actprune.profiling.result",
     "load_profile": "actprune.profiling.store",
     "save_profile": "actprune.profiling.store",
+    "subtract": "actprune.profiling.subtract",
     "masked": "actprune.pruning.masked",
     "prune": "actprune.pruning.prune",
     "save_pruned": "actprune.pruning.saved",

@@ -12,7 +12,7 @@ import typer
 
 from actprune.errors import ActpruneError, BudgetError
 
-from . import diff, merge, plan, profile, prune, recipes, report, theory, verify, zoo
+from . import diff, merge, plan, profile, prune, recipes, report, subtract, theory, verify, zoo
 
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -75,6 +75,7 @@ for _verb, _short in (
     (verify.verify, "Measure a saved cut again, on held-out data."),
     (report.report, "Show a saved report, alone or beside another."),
     (merge.merge, "Add profiles up, over shards, machines and days."),
+    (subtract.subtract, "Take a profile's samples out of a merged one."),
     (diff.diff, "Which units fire at another rate in another profile."),
 ):
     app.command(short_help=_short)(_verb)

@@ -31,7 +31,7 @@ def test_importing_loads_nothing_heavy_and_touches_no_gpu(tmp_path: Path) -> Non
 
 def test_the_public_names_exist_and_say_what_they_are() -> None:
     for name in (
-        "profile", "fit", "plan", "prune", "verify", "masked", "merge", "diff", "survey", "load",
+        "profile", "fit", "plan", "prune", "verify", "masked", "merge", "subtract", "diff", "survey", "load",
         "load_profile", "save_profile", "save_pruned", "Profile", "Theory", "Plan", "Verdict",
         "Compensation", "ActpruneError", "BudgetError",
     ):  # fmt: skip
@@ -39,5 +39,15 @@ def test_the_public_names_exist_and_say_what_they_are() -> None:
 
 
 def test_no_submodule_shadows_a_public_function() -> None:
-    for name in ("profile", "plan", "prune", "verify", "merge", "diff", "fit", "masked"):
+    for name in (
+        "profile",
+        "plan",
+        "prune",
+        "verify",
+        "merge",
+        "subtract",
+        "diff",
+        "fit",
+        "masked",
+    ):
         assert callable(getattr(actprune, name)), name

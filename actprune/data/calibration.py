@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from actprune.data.batch import Batch
@@ -48,6 +49,9 @@ def read_again(
         inside = in_parts(ids, seed, *parts)
         if leave_out:
             inside &= ~heldout(ids, seed)
-        return inside & ((ids >= ranges[0][0]) & (ids < ranges[0][1]))
+        counted = torch.zeros_like(inside)
+        for start, stop in ranges:
+            counted |= (ids >= start) & (ids < stop)
+        return inside & counted
 
     return list(source.where(wanted).batches(batch_size))

@@ -189,14 +189,17 @@ def _cuts(name: str, kept: tuple[int, ...], sites: Sequence[Site]) -> bool:
 
 
 def _planned(stats: SiteProfile, cut: Cut) -> PlannedSite:
-    constant = stats.constant
+    removed = cut.removes(stats.site)
+    if stats.low is None or stats.high is None:
+        constants: tuple[float | None, ...] = (None,) * len(removed)
+    else:
+        value, constant = stats.low, stats.constant
+        constants = tuple(float(value[u]) if constant[u] else None for u in removed)
     return PlannedSite(
         site=stats.site,
         rule=stats.rule,
         kept=cut.keeps(stats.site),
-        constants=tuple(
-            float(stats.low[u]) if constant[u] else None for u in cut.removes(stats.site)
-        ),
+        constants=constants,
     )
 
 

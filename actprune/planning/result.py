@@ -72,7 +72,8 @@ class DataRef(Frozen):
 
 class PlannedSite(Frozen):
     """A site with the units that stay. `constants` holds, for each removed unit in ascending
-    order, the one value that the consumer read on all calibration data, or None if it varied."""
+    order, the one value that the consumer read on all calibration data, or None if it varied or
+    the profile did not know."""
 
     site: Site
     rule: Rule

@@ -50,15 +50,20 @@ def lossless_rooms(
     step: int,
 ) -> tuple[list[Room], Compensation]:
     """Rooms whose forced units are those whose removal changes nothing on the data: all of them,
-    but for `keep` and the last few that would break a group of `step`."""
+    but for `keep` and the last few that would break a group of `step`.
+
+    Raises:
+        ActpruneError: if the profile does not know which units are constant.
+    """
     rooms, shifts = [], False
     for site in sites:
         stats = profile.site(site.name)
-        free = stats.constant & ((stats.low == 0) | _absorbs_constants(model, site))
+        low, _ = stats.extremes
+        free = stats.constant & ((low == 0) | _absorbs_constants(model, site))
         free[list(keep.get(site.name, ()))] = False
         stay = max(site.units - int(free.sum()), 1)
         units = np.flatnonzero(free)[: max(0, site.units - -(-stay // step) * step)]
-        shifts |= bool((stats.low[units] != 0).any())
+        shifts |= bool((low[units] != 0).any())
         rooms.append(
             Room(
                 site=site,

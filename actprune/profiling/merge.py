@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,35 +15,50 @@ def merge(a: Profile, b: Profile) -> Profile:
     """The profile of both profiles' samples together.
 
     Exact for counts, extremes and first firing ids, whatever the order; sums of activations and
-    Gram matrices are float64 additions.
+    Gram matrices are float64 additions. What is unknown in one profile is unknown in the sum.
 
     Raises:
         ActpruneError: if model, firing rules, seed or statistics differ, or samples overlap.
     """
-    for field in ("model_hash", "seed", "heldout", "statistics"):
-        x, y = getattr(a.identity, field), getattr(b.identity, field)
-        if x != y:
-            raise ActpruneError(
-                f"Profiles to merge must agree in {field}, got {x!r} and {y!r}; "
-                f"profile the second one again like the first."
-            )
-    if [s.site for s in a.sites] != [s.site for s in b.sites]:
-        raise ActpruneError("Profiles to merge must have the same sites, in the same order.")
-    for x, y in zip(a.sites, b.sites, strict=True):
-        if x.rule != y.rule:
-            raise ActpruneError(
-                f"Profiles to merge must share their firing rules; site {x.site.name!r} has "
-                f"{x.rule} and {y.rule}; profile the second one with --like the first."
-            )
+    check_alike(a, b, "merge")
     shards = _joined(a.shards, b.shards)
-    data = {name for p in (a, b) for name in p.identity.data.split(" + ")}  # merged ones before
+    data = data_names(a) | data_names(b)
     return replace(
         a,
-        identity=a.identity.model_copy(update={"data": " + ".join(sorted(data))}),
+        identity=a.identity.model_copy(update={"data": joined_names(data)}),
         shards=shards,
         sites=tuple(_add(x, y) for x, y in zip(a.sites, b.sites, strict=True)),
         seconds=a.seconds + b.seconds,
     )
+
+
+def check_alike(a: Profile, b: Profile, verb: str) -> None:
+    """Raises ActpruneError, naming `verb`, if the profiles' counts are not of the same things."""
+    for field in ("model_hash", "seed", "heldout", "statistics"):
+        x, y = getattr(a.identity, field), getattr(b.identity, field)
+        if x != y:
+            raise ActpruneError(
+                f"Profiles to {verb} must agree in {field}, got {x!r} and {y!r}; "
+                f"profile the second one again like the first."
+            )
+    if [s.site for s in a.sites] != [s.site for s in b.sites]:
+        raise ActpruneError(f"Profiles to {verb} must have the same sites, in the same order.")
+    for x, y in zip(a.sites, b.sites, strict=True):
+        if x.rule != y.rule:
+            raise ActpruneError(
+                f"Profiles to {verb} must share their firing rules; site {x.site.name!r} has "
+                f"{x.rule} and {y.rule}; profile the second one with --like the first."
+            )
+
+
+def data_names(profile: Profile) -> set[str]:
+    """What the profile's data are called: one name, or several after a merge."""
+    return set(profile.identity.data.split(" + "))
+
+
+def joined_names(names: set[str]) -> str:
+    """The one name of data called `names`; `data_names` takes it apart again."""
+    return " + ".join(sorted(names))
 
 
 def _joined(a: tuple[Shard, ...], b: tuple[Shard, ...]) -> tuple[Shard, ...]:
@@ -57,7 +73,6 @@ def _joined(a: tuple[Shard, ...], b: tuple[Shard, ...]) -> tuple[Shard, ...]:
 
 
 def _add(a: SiteProfile, b: SiteProfile) -> SiteProfile:
-    unsigned = np.minimum(a.first.astype(np.uint64), b.first.astype(np.uint64))  # NEVER is largest
     return replace(
         a,
         samples=a.samples + b.samples,
@@ -66,11 +81,24 @@ def _add(a: SiteProfile, b: SiteProfile) -> SiteProfile:
         positions_active=a.positions_active + b.positions_active,
         total=a.total + b.total,
         square=a.square + b.square,
-        low=np.minimum(a.low, b.low),
-        high=np.maximum(a.high, b.high),
-        first=unsigned.astype(np.int64),
-        gram=None if a.gram is None or b.gram is None else a.gram + b.gram,
+        low=_both(np.minimum, a.low, b.low),
+        high=_both(np.maximum, a.high, b.high),
+        first=_both(_earlier, a.first, b.first),
+        gram=_both(np.add, a.gram, b.gram),
     )
+
+
+def _both(
+    join: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    a: np.ndarray | None,
+    b: np.ndarray | None,
+) -> np.ndarray | None:
+    return None if a is None or b is None else join(a, b)
+
+
+def _earlier(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    unsigned = np.minimum(a.astype(np.uint64), b.astype(np.uint64))  # NEVER is largest
+    return unsigned.astype(np.int64)
 
 
 assert NEVER == -1  # the cast to uint64 above relies on it

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from actprune.data.split import BLOCKS, Part
+from actprune.errors import ActpruneError
 from actprune.profiling.rules import Rule
 from actprune.sites.census import Census
 from actprune.sites.find import Refusal
@@ -25,7 +26,10 @@ FOLDS = (Part.FIT, Part.SELECT, Part.CHECK)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # eq would compare arrays
 class SiteProfile:
-    """Statistics of one site's units over the calibration samples, one row a block."""
+    """Statistics of one site's units over the calibration samples, one row a block.
+
+    `low`, `high` and `first` do not subtract: after `subtract` all three are None, unknown.
+    """
 
     site: Site
     rule: Rule
@@ -35,9 +39,9 @@ class SiteProfile:
     positions_active: np.ndarray  # int64 [B, N]
     total: np.ndarray  # float64 [B, N], sum of activations over positions
     square: np.ndarray  # float64 [B, N], sum of squares
-    low: np.ndarray  # float64 [N], least activation seen
-    high: np.ndarray  # float64 [N], greatest
-    first: np.ndarray  # int64 [N], id of the first sample that fired the unit, or NEVER
+    low: np.ndarray | None  # float64 [N], least activation seen
+    high: np.ndarray | None  # float64 [N], greatest
+    first: np.ndarray | None  # int64 [N], id of the first sample that fired the unit, or NEVER
     gram: np.ndarray | None  # float64 [3, N, N], sums of a a^T over positions per fold
 
     @property
@@ -66,9 +70,29 @@ class SiteProfile:
         return np.maximum(self.second_moment - self.mean**2, 0.0)
 
     @property
+    def extremes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest activation seen, float64 [N] each.
+
+        Raises:
+            ActpruneError: if they are unknown.
+        """
+        if self.low is None or self.high is None:
+            raise ActpruneError(
+                f"Site {self.site.name!r}: which units are constant is unknown after subtract, "
+                f"which cannot take samples out of an extreme; use the profile it was taken from, "
+                f"or profile the remaining samples again."
+            )
+        return self.low, self.high
+
+    @property
     def constant(self) -> np.ndarray:
-        """bool [N]: the consumer has only ever read one and the same value."""
-        return self.low == self.high
+        """bool [N]: the consumer has only ever read one and the same value.
+
+        Raises:
+            ActpruneError: if the extremes are unknown.
+        """
+        low, high = self.extremes
+        return low == high
 
 
 class Shard(BaseModel):

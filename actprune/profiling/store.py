@@ -29,6 +29,7 @@ from actprune.sites.site import Site
 SCHEMA = 1
 _ARRAYS = tuple(f.name for f in fields(SiteProfile) if f.name not in ("site", "rule"))
 _FLOATS = ("total", "square", "low", "high", "gram")
+_SUBTRACT_LOSES = ("low", "high", "first")  # absent together, where unknown
 
 
 def save_profile(profile: Profile, path: Path | str) -> None:
@@ -95,9 +96,11 @@ def _build(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Profile:
     for i, entry in enumerate(header["sites"]):
         site, rule = Site.model_validate(entry["site"]), Rule.model_validate(entry["rule"])
         values = {name: arrays.get(f"{i}.{name}") for name in _ARRAYS}
+        unknown = all(values[name] is None for name in _SUBTRACT_LOSES)
+        may_lack = ("gram", *(_SUBTRACT_LOSES if unknown else ()))
         for name, shape in _shapes(site.units).items():
             value = values[name]
-            if value is None and name == "gram":
+            if value is None and name in may_lack:
                 continue
             kind = np.float64 if name in _FLOATS else np.int64
             if value is None or value.shape != shape or value.dtype != kind:

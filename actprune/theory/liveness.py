@@ -157,7 +157,7 @@ class Enough:
 
 
 def judge_enough(
-    *, free: int, D: int, good_turing: float, certificate: float, tolerance: float = 0.01
+    *, free: int, D: int, good_turing: float, certificate: float | None, tolerance: float = 0.01
 ) -> Enough:
     """Judge by Q_1/D and the leave-one-out certificate, never by the crossover D* (ours).
 
@@ -165,15 +165,19 @@ def judge_enough(
         free: units with D_i = 0.
         D: samples.
         good_turing: Q_1/D, units per input.
-        certificate: share of inputs that would fire some free unit, 0 to 1.
+        certificate: share of inputs that would fire some free unit, 0 to 1; None if unknown, then
+            Q_1/D stands for it, which it never exceeds.
         tolerance: share of inputs one is ready to touch; up to five times it is "borderline".
             Both also ask that D could have shown that much: the rule of three at D.
     """
     if free == 0:
         return Enough(answer="nothing free", why=f"each fired on at least one of {D} samples")
+    at_most = ""
+    if certificate is None:
+        at_most, certificate = "at most ", min(1.0, good_turing)
     said = (
-        f"{certificate:.2%} of further inputs are expected to fire a unit that is free here "
-        f"({good_turing:.3g} such units an input)"
+        f"{at_most}{certificate:.2%} of further inputs are expected to fire a unit that is free "
+        f"here ({good_turing:.3g} such units an input)"
     )
     finest = rate_bound(D)
     if certificate > 5 * tolerance:

@@ -28,7 +28,8 @@ class GrowthCurve:
 class SiteTheory:
     """One site's units: which are free, how sure that is, and the law of their counts.
 
-    Where no sample reached the site, what needs one is None and `reason` says so.
+    Where no sample reached the site, what needs one is None and `reason` says so. Of a profile
+    with unknown first firing ids `certificate` has no value, but a reason.
     """
 
     name: str

@@ -24,6 +24,8 @@ from actprune.theory.site_theory import GrowthCurve, SiteTheory, Theory
 from actprune.theory.verdict import describe_fit, site_verdict
 
 _NO_SAMPLES = "no sample reached this site"
+_NO_CONFIDENCE = "no confidence attaches to it; see `split`"
+_NO_FIRST = "first firing ids are unknown after subtract; see `split`"
 _FRACTIONS = np.linspace(0.0, 1.0, 51)  # of the units, where the Lorenz curve is kept
 
 
@@ -52,7 +54,7 @@ class SiteProfileLike(Protocol):
     @property
     def positions_active(self) -> NDArray[np.int64]: ...  # (B, N)
     @property
-    def first(self) -> NDArray[np.int64]: ...  # (N,), id of the first firing sample, -1 if none
+    def first(self) -> NDArray[np.int64] | None: ...  # (N,), first firing sample or -1, if known
 
 
 class ProfileLike(Protocol):
@@ -83,7 +85,8 @@ def fit_site(profile: SiteProfileLike) -> SiteTheory:
     classes = classify(counts, D)
     free, always_on = int(classes.free.sum()), int(classes.always_on.sum())
     alive, turing = jackknife(chao2, active, samples), jackknife(good_turing, active, samples)
-    certificate = leave_one_out_certificate(counts, profile.first, D)
+    first = profile.first
+    certificate = None if first is None else leave_one_out_certificate(counts, first, D)
     split = block_certificate(active, samples)
     enough = judge_enough(
         free=free, D=D, good_turing=good_turing(counts, D), certificate=certificate
@@ -118,7 +121,9 @@ def fit_site(profile: SiteProfileLike) -> SiteTheory:
         good_turing=turing,
         chao2=alive,
         certificate=Estimate(
-            value=certificate, stderr=None, reason="no confidence attaches to it; see `split`"
+            value=certificate,
+            stderr=None,
+            reason=_NO_FIRST if certificate is None else _NO_CONFIDENCE,
         ),
         split=split,
         enough=enough,

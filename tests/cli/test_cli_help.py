@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import pytest
 
-VERBS = ("profile", "theory", "plan", "prune", "verify", "report", "merge", "diff")
+VERBS = ("profile", "theory", "plan", "prune", "verify", "report", "merge", "subtract", "diff")
 
 
 def test_the_command_alone_prints_its_help(actprune: Callable) -> None:

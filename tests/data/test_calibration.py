@@ -63,3 +63,10 @@ def test_a_generator_says_that_it_cannot_be_read_again() -> None:
     list(source.batches())
     with pytest.raises(ActpruneError, match="needed more than once"):
         read_again(source, origins=origins(X, 300), seed=0, leave_out=True)
+
+
+def test_all_shards_of_one_data_set_are_read_again() -> None:
+    mark = origins(X, 0)[0][0]
+    shards = [(mark, 20, 30), (mark, 0, 5), ("0" * 16, 0, 300)]
+    found = read_again(Arrays.of(X), origins=shards, seed=0, leave_out=False)
+    assert ids(found).tolist() == [*range(5), *range(20, 30)]

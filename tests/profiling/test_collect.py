@@ -37,8 +37,10 @@ def test_a_profile_by_hand() -> None:
     assert site.positions_active.sum(0).tolist() == [2, 1, 0]
     assert site.total.sum(0).tolist() == [8.0, 2.0, 0.0]
     assert site.square.sum(0).tolist() == [34.0, 4.0, 0.0]
-    assert site.low.tolist() == [0.0, 0.0, 0.0]
-    assert site.high.tolist() == [5.0, 2.0, 0.0]
+    low, high = site.extremes
+    assert low.tolist() == [0.0, 0.0, 0.0]
+    assert high.tolist() == [5.0, 2.0, 0.0]
+    assert site.first is not None
     mark = int(fingerprint(next(Arrays.of(x).batches()))[:5], 16) << SOURCE_BITS
     assert site.first.tolist() == [mark, mark + 1, NEVER]
     assert site.gram is not None
