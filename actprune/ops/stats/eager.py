@@ -14,7 +14,7 @@ def unit_stats(x_SUP: Tensor, threshold: float, magnitude: bool) -> tuple[Tensor
     """As the definition. Counts are exact below 2^24 positions; sums carry float32 rounding."""
     a_SUP = x_SUP if x_SUP.dtype == torch.float64 else x_SUP.float()
     if a_SUP.dtype == torch.float32:
-        threshold = _float32_below(threshold)
+        threshold = float32_below(threshold)
     if a_SUP.shape[-1] == 1:
         a_SU = a_SUP.squeeze(-1)
         active_SU = (a_SU.abs() if magnitude else a_SU) > threshold
@@ -32,8 +32,9 @@ def unit_stats(x_SUP: Tensor, threshold: float, magnitude: bool) -> tuple[Tensor
     )
 
 
-def _float32_below(threshold: float) -> float:
+def float32_below(threshold: float) -> float:
     """The largest float32 <= threshold: a float32 exceeds the one where it exceeds the other."""
-    nearest = np.float32(threshold)
+    with np.errstate(over="ignore"):  # beyond the largest float32 the nearest is infinite
+        nearest = np.float32(threshold)
     below = np.nextafter(nearest, np.float32(-np.inf)) if float(nearest) > threshold else nearest
     return float(below)
