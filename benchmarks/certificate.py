@@ -1,6 +1,6 @@
 """Do the certificates for free units hold? Coverage on simulated units and on a real network.
 
-Run as `python benchmarks/certificate.py`; rows go to benchmarks/results/certificate.jsonl.
+Run as `python -m benchmarks.certificate`; rows go to benchmarks/results/certificate.jsonl.
 The real part trains an MLP on 10,000 MNIST images and watches it on the 60,000 others. It reads
 mnist/mnist.npz below the folder named by ACTPRUNE_ASSETS and is skipped where that is missing.
 """

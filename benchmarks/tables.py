@@ -143,6 +143,22 @@ def certificate() -> str:
     return table([*head, "mean bound", "mean truth", "leave-one-out"], lines)
 
 
+def overhead() -> str:
+    """Cost of watching, as the median ratio to the plain forward pass of the same round."""
+    lines = [
+        [
+            r["net"],
+            r["way"],
+            f"{r['median_ms']:.2f}",
+            f"{r['ratio']:.3f} [{r['ratio_p20']:.3f}, {r['ratio_p80']:.3f}]",
+            str(r["rounds"]),
+        ]
+        for r in rows("profile_overhead")
+    ]
+    head = ["network, batch of 128", "way", "ms", "ratio to plain [p20, p80]", "rounds"]
+    return table(head, [*lines, ["any, on a GPU", "Triton", "not run on a GPU", "-", "-"]])
+
+
 def run() -> str:
     """What `make prune` printed."""
     path = RESULTS / "digits-mlp-refit.txt"
@@ -176,6 +192,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "digits_sentence": seeds_summary,
     "forecasts": forecasts,
     "certificate": certificate,
+    "overhead": overhead,
 }
 FILES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
 
