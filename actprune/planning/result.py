@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from actprune.errors import ActpruneError
 from actprune.planning.target import Target
@@ -149,7 +149,7 @@ class Plan(Frozen):
         """Read a plan; raises ActpruneError naming the first fault."""
         try:
             return cls.model_validate_json(text)
-        except ValueError as e:
-            first = e.errors()[0] if hasattr(e, "errors") else {"loc": (), "msg": str(e)}  # pyright: ignore
+        except ValidationError as e:
+            first = e.errors()[0]
             place = ".".join(map(str, first["loc"])) or "document"
             raise ActpruneError(f"{where}: not a valid plan: {place}: {first['msg']}.") from e

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from actprune.data.split import BLOCKS, Part
+from actprune.data.split import Part
 from actprune.errors import ActpruneError
 from actprune.profiling.rules import Rule
 from actprune.sites.census import Census
@@ -145,6 +145,3 @@ class Profile:
     def __str__(self) -> str:
         units = sum(s.units for s in self.sites)
         return f"{self.samples} samples, {len(self.sites)} sites, {units} units"
-
-
-__all__ = ["BLOCKS", "FOLDS", "NEVER", "Identity", "Profile", "Shard", "SiteProfile"]

@@ -12,7 +12,7 @@ from actprune.data.split import Part, in_parts
 from actprune.profiling.layout import by_unit
 from actprune.refit.channel import absorb, predict_removed
 from actprune.refit.design import columns_of, entries, inputs, matrix, outputs
-from actprune.refit.moments import Moments, total
+from actprune.refit.moments import Folds, Moments
 from actprune.refit.ridge import choose_strength, ridge
 from actprune.refit.settings import Compensation
 from actprune.refit.stream import Stream
@@ -50,7 +50,7 @@ def refit_patches(
     inside[gone] = False
     kept = inside.nonzero().squeeze(1)
     columns = columns_of(layer, kept).to(layer.weight.device)
-    folds: dict[bool, list[Moments]] = {False: [], True: []}  # by "belongs to the select part"
+    folds = Folds()
     targets = dense.take(stream.name)
     for batch, target in zip(batches, targets, strict=True):
         x, z = stream.read(batch, target)
@@ -59,16 +59,10 @@ def refit_patches(
             index = (selecting == chosen).nonzero().squeeze(1).to(x.device)
             if len(index):
                 part = Moments.of(inputs(layer, x[index], kept), outputs(z[index], layer))
-                folds[chosen] = [total([*folds[chosen], part])]
-    everything = total([*folds[False], *folds[True]])
+                folds.add(part, selecting=chosen)
     prior = matrix(layer, layer.weight)[:, columns]
-    if settings.ridge is not None:
-        strength = settings.ridge
-    elif folds[False] and folds[True]:
-        strength = choose_strength(folds[False][0], folds[True][0], prior)
-    else:
-        strength = choose_strength(everything, None, prior)
-    weight, bias = ridge(everything, prior, strength)
+    strength = settings.ridge or choose_strength(folds.fit, folds.select, prior)
+    weight, bias = ridge(folds.everything, prior, strength)
     full = torch.zeros_like(matrix(layer, layer.weight))
     full[:, columns] = weight
     return _affine(layer, full, bias)
@@ -90,20 +84,21 @@ def refit_channels(
         removed = torch.tensor(cut.removes(site), dtype=torch.int64)
         if not len(removed):
             continue
-        folds: list[Moments | None] = [None, None]  # the select part last
+        folds = Folds()
         for batch in batches:
             a_SUP = by_unit(site, stream.input(batch), conv_consumer=isinstance(layer, nn.Conv2d))
             selecting = in_parts(batch.ids, seed, Part.SELECT)
-            for i, index in enumerate(((~selecting).nonzero(), selecting.nonzero())):
+            for chosen in (False, True):
+                index = (selecting == chosen).nonzero()
                 if len(index):
                     rows = a_SUP[index.squeeze(1).to(a_SUP.device)]
                     rows = rows.transpose(1, 2).reshape(-1, site.units).cpu()
                     part = Moments.of(rows, nothing.expand(len(rows), 0))
-                    folds[i] = part + folds[i] if folds[i] else part  # pyright: ignore
-        fit, select = folds if folds[0] else (folds[1], None)
-        assert fit is not None
+                    folds.add(part, selecting=chosen)
         kept = torch.tensor(cut.keeps(site), dtype=torch.int64)
-        coefficients, intercept = predict_removed(fit, select, kept, removed, settings.ridge)
+        coefficients, intercept = predict_removed(
+            folds.fit, folds.select, kept, removed, settings.ridge
+        )
         affine = absorb(layer, affine, site, kept, removed, coefficients, intercept)
     return affine
 

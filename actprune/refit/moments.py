@@ -96,9 +96,33 @@ def _constant(square_P: Tensor, mean_P: Tensor) -> Tensor:
     return square_P - mean_P.square() <= ROUNDING * square_P
 
 
-def total(parts: list[Moments]) -> Moments:
-    """The sum of at least one part."""
-    first, *rest = parts
-    for part in rest:
-        first = first + part
-    return first
+class Folds:
+    """Moments summed apart: of the select part, which chooses ridge strengths, and of the rest."""
+
+    def __init__(self) -> None:
+        self._rest: Moments | None = None
+        self._select: Moments | None = None
+
+    def add(self, part: Moments, *, selecting: bool) -> None:
+        """Count the moments of some rows, all of them of the select part or none."""
+        if selecting:
+            self._select = part if self._select is None else self._select + part
+        else:
+            self._rest = part if self._rest is None else self._rest + part
+
+    @property
+    def fit(self) -> Moments:
+        """What a trial fit may use: the rest, or the select part where that is all there is."""
+        fit = self._select if self._rest is None else self._rest
+        assert fit is not None
+        return fit
+
+    @property
+    def select(self) -> Moments | None:
+        """What trial fits are judged on; None where either part is empty."""
+        return None if self._rest is None else self._select
+
+    @property
+    def everything(self) -> Moments:
+        """Both parts together, for the final fit."""
+        return self.fit if self.select is None else self.fit + self.select

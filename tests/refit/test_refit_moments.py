@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from actprune.refit.moments import Moments, covariance, total
+from actprune.refit.moments import Folds, Moments, covariance
 
 
 def data(rows: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -32,7 +35,7 @@ def test_by_hand() -> None:
 def test_parts_add_up_to_the_whole(sizes: list[int]) -> None:
     x, z = data(sum(sizes))
     parts = [Moments.of(a, b) for a, b in zip(x.split(sizes), z.split(sizes), strict=True)]
-    added, whole = total(parts), Moments.of(x, z)
+    added, whole = reduce(add, parts), Moments.of(x, z)
     assert added.rows == whole.rows
     for name in ("x_P", "xx_PP", "z_D", "xz_PD", "zz_D"):
         # float64 sums of at most 180 terms below 100, in another order
@@ -67,3 +70,15 @@ def test_a_column_that_varies_by_rounding_alone_has_no_covariance() -> None:
     assert (m.cov_xx.diagonal()[[0, 2]] > 0.9).all()
     tiny = 1e-3 * x[:, :1] + 300  # variance / square is 1e-11: small, and no rounding
     assert Moments.of(tiny, tiny).cov_xx.item() == pytest.approx(1e-6, rel=0.2)
+
+
+def test_folds_keep_the_select_part_apart_where_there_is_another() -> None:
+    one, two = (Moments.of(torch.eye(3)[:n], torch.eye(3)[:n]) for n in (1, 2))
+    folds = Folds()
+    folds.add(one, selecting=True)
+    assert folds.select is None
+    assert folds.fit.rows == folds.everything.rows == 1
+    folds.add(two, selecting=False)
+    folds.add(two, selecting=False)
+    assert folds.select is not None
+    assert (folds.fit.rows, folds.select.rows, folds.everything.rows) == (4, 1, 5)
