@@ -5,9 +5,6 @@ The real part trains an MLP on 10,000 MNIST images and watches it on the 60,000 
 mnist/mnist.npz below the folder named by ACTPRUNE_ASSETS and is skipped where that is missing.
 """
 
-import json
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,10 +16,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from actprune.theory.liveness import leave_one_out_certificate, split_certificate
+from benchmarks.cifar import assets
+from benchmarks.harness import append, begin
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "certificate.jsonl"
-ASSETS = Path(os.environ.get("ACTPRUNE_ASSETS", ROOT.parent / "shared" / "assets"))
 LEVEL = 0.95
 
 Share = Callable[[NDArray[np.bool_]], float]  # of inputs that fire one of the units given
@@ -183,7 +179,7 @@ def main() -> None:
         start = time.perf_counter()
         got = coverage_simulated(rates, calibration=200, check=200, trials=4_000, seed=seed)
         results.append((f"simulated, {name}", got, time.perf_counter() - start, {}))
-    archive = ASSETS / "mnist" / "mnist.npz"
+    archive = assets() / "mnist" / "mnist.npz"
     if archive.exists():
         layers, accuracy = mnist_firings(archive, seed)
         for name, fires in layers.items():
@@ -206,27 +202,16 @@ def main() -> None:
         f"{'case':52}{'D':>6}{'n':>6}{'free':>7}{'covered':>15}{'bound':>8}{'truth':>8}"
         f"{'loo':>8}{'loo - truth(D-1)':>20}{'loo - truth(D)':>20}"
     )
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("w") as file:
-        for name, got, seconds, extra in results:
-            print(
-                f"{name:52}{got.calibration:6}{got.check:6}{got.free:7.1f}"
-                f"{got.covered:9.4f} ±{got.covered_error:.4f}{got.bound:8.4f}{got.truth:8.4f}"
-                f"{got.leave_one_out:8.4f}{got.gap_short:12.5f} ±{got.gap_short_error:.5f}"
-                f"{got.gap:12.5f} ±{got.gap_error:.5f}"
-            )
-            row = {
-                "benchmark": "certificate",
-                "case": name,
-                **asdict(got),
-                **extra,
-                "seed": seed,
-                "seconds": round(seconds, 2),
-                "python": platform.python_version(),
-                "numpy": np.__version__,
-                "torch": torch.__version__,
-            }
-            file.write(json.dumps(row) + "\n")
+    begin("certificate")
+    for name, got, seconds, extra in results:
+        print(
+            f"{name:52}{got.calibration:6}{got.check:6}{got.free:7.1f}"
+            f"{got.covered:9.4f} ±{got.covered_error:.4f}{got.bound:8.4f}{got.truth:8.4f}"
+            f"{got.leave_one_out:8.4f}{got.gap_short:12.5f} ±{got.gap_short_error:.5f}"
+            f"{got.gap:12.5f} ±{got.gap_error:.5f}"
+        )
+        row = {"benchmark": "certificate", "case": name, **asdict(got), **extra}
+        append("certificate", {**row, "seed": seed, "seconds": round(seconds, 2)})
 
 
 if __name__ == "__main__":

@@ -43,6 +43,11 @@ def append(name: str, row: Mapping[str, Any]) -> None:
         f.write(json.dumps(stamped) + "\n")
 
 
+def begin(name: str) -> None:
+    """Forget the rows of results/NAME.jsonl: the script makes all of them anew."""
+    (RESULTS / f"{name}.jsonl").unlink(missing_ok=True)
+
+
 def rows(name: str) -> list[dict[str, Any]]:
     """All rows of results/NAME.jsonl, oldest first; none if there is no such file."""
     path = RESULTS / f"{name}.jsonl"

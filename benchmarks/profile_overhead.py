@@ -29,7 +29,7 @@ from actprune.running.hooks import watching_inputs
 from actprune.running.state import undisturbed
 from actprune.sites.find import survey
 from benchmarks import cifar
-from benchmarks.harness import append
+from benchmarks.harness import append, begin
 
 THREADS = 2
 BATCH = 128
@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(THREADS)
+    begin("profile_overhead")
     for net, (model, batch) in networks().items():
         for row in measure(net, model, batch, rounds):
             append("profile_overhead", row)

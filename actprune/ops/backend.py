@@ -15,6 +15,15 @@ Backend = Literal["auto", "naive", "eager", "triton"]
 KERNEL_DTYPES = (torch.float32, torch.bfloat16, torch.float16)  # exact in float32
 
 
+def check_activations(x_SUP: Tensor) -> None:
+    """Raise ActpruneError unless the tensor is a floating [samples, units, positions >= 1]."""
+    if x_SUP.ndim != 3 or not x_SUP.is_floating_point() or x_SUP.shape[-1] == 0:
+        raise ActpruneError(
+            f"Expected floating activations of shape [samples, units, positions >= 1], "
+            f"got {x_SUP.dtype} {tuple(x_SUP.shape)}."
+        )
+
+
 def choose(x: Tensor, backend: Backend) -> Literal["naive", "eager", "triton"]:
     """Triton for CUDA tensors that are exact in float32, plain PyTorch for all others.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from actprune.errors import BudgetError
 from actprune.planning.criteria import Ranking
+from actprune.sites.cut import Cut
 from actprune.sites.site import Site
 
 Counts: TypeAlias = dict[str, int]  # site name -> units kept
@@ -148,3 +149,10 @@ def kept_units(rooms: Sequence[Room], counts: Mapping[str, int]) -> dict[str, tu
         gone = set(r.order[: r.site.units - counts[r.site.name]])
         kept[r.site.name] = tuple(u for u in range(r.site.units) if u not in gone)
     return kept
+
+
+def cut_of(rooms: Sequence[Room], counts: Mapping[str, int]) -> Cut:
+    """The cut that `counts` stand for; sites that lose nothing are not in it."""
+    units = {r.site.name: r.site.units for r in rooms}
+    kept = kept_units(rooms, counts)
+    return Cut(kept={n: k for n, k in kept.items() if len(k) < units[n]})

@@ -9,7 +9,7 @@ from torch import nn
 
 from actprune.data.batch import Batch
 from actprune.errors import ActpruneError
-from actprune.planning.allocate import Counts, Room, kept_units
+from actprune.planning.allocate import Counts, Room, cut_of
 from actprune.planning.counts import activation_share, counts_forecast
 from actprune.planning.local import local_forecast
 from actprune.planning.result import CountsForecast, Forecast
@@ -52,12 +52,6 @@ class Forecaster:
         self.loss = loss_for(model, watched, loss_name)
         self._last: tuple[Cut, Mapping[str, Affine]] | None = None
 
-    def cut(self, rooms: Sequence[Room], counts: Counts) -> Cut:
-        """The cut that `counts` stand for."""
-        units = {s.name: s.units for s in self._sites}
-        kept = kept_units(rooms, counts)
-        return Cut(kept={n: k for n, k in kept.items() if len(k) < units[n]})
-
     def local(self, cut: Cut) -> Forecast:
         """The local forecast of `cut`."""
         if not cut.kept:
@@ -96,7 +90,7 @@ class Forecaster:
         theory = fit_theory(self._profile)
         shares: list[float] = []
         measured: list[np.ndarray] = []
-        whole = self.cut(rooms, counts)
+        whole = cut_of(rooms, counts)
         share = activation_share(self._profile, theory, self._sites, whole)
         if share > 0:
             for part in PROBES:
@@ -105,7 +99,7 @@ class Forecaster:
                     - max(r.forced, round(part * (r.site.units - counts[r.site.name])))
                     for r in rooms
                 }
-                probe = self.cut(rooms, fewer)
+                probe = cut_of(rooms, fewer)
                 shares.append(activation_share(self._profile, theory, self._sites, probe))
                 maps = self.weights(probe)
                 measured.append(changes(self._model, maps, self._watched, self.loss))

@@ -12,7 +12,7 @@ from actprune.data.calibration import ALL_PARTS
 from actprune.data.source import Source, as_source
 from actprune.data.split import Part
 from actprune.errors import ActpruneError
-from actprune.planning.allocate import kept_units
+from actprune.planning.allocate import cut_of
 from actprune.planning.criteria import Criterion
 from actprune.planning.forecast import Forecaster
 from actprune.planning.reach import reach
@@ -32,7 +32,6 @@ from actprune.profiling.result import Profile, SiteProfile
 from actprune.refit.settings import Compensation
 from actprune.running.hashing import model_hash
 from actprune.sites.cut import Cut
-from actprune.sites.site import Site
 
 Progress = Callable[[str], None]
 
@@ -117,7 +116,7 @@ def plan(
             loss_name=loss, level=level, seed=seed, progress=progress,
         )  # fmt: skip
     counts = reach(targets, rooms, allocate, profile.census, settings, forecaster)
-    cut = Cut(kept={n: k for n, k in kept_units(rooms, counts).items() if _cuts(n, k, sites)})
+    cut = cut_of(rooms, counts)
     after = profile.census.cost(sites, cut, adds_bias=settings.adds_bias)
     shares = {
         "units": sum(len(cut.keeps(s)) for s in sites) / sum(s.units for s in sites),
@@ -182,10 +181,6 @@ def _check(model: nn.Module, profile: Profile, allocate: str, round_to: int, lev
         raise ActpruneError(f"round_to must be at least 1, got {round_to}.")
     if not 0 < level < 1:
         raise ActpruneError(f"level must lie between 0 and 1, got {level}.")
-
-
-def _cuts(name: str, kept: tuple[int, ...], sites: Sequence[Site]) -> bool:
-    return any(s.name == name and len(kept) < s.units for s in sites)
 
 
 def _planned(stats: SiteProfile, cut: Cut) -> PlannedSite:

@@ -8,9 +8,9 @@ from actprune.errors import ActpruneError, BudgetError
 from actprune.planning.allocate import (
     Counts,
     Room,
+    cut_of,
     first_that_fits,
     give_back,
-    kept_units,
     ladder_global,
     ladder_uniform,
 )
@@ -19,7 +19,6 @@ from actprune.planning.result import Allocation
 from actprune.planning.target import Target
 from actprune.refit.settings import Compensation
 from actprune.sites.census import Census
-from actprune.sites.cut import Cut
 
 
 def reach(
@@ -75,18 +74,12 @@ def _within(
             return all(counts[r.site.name] <= max(1, share * r.site.units + 1e-9) for r in rooms)
         whole = sum(r.site.units for r in rooms)
         return sum(counts.values()) <= target.value * whole + 1e-9
-    cut = Cut(kept=kept_units(rooms, counts))
-    removes = any(counts[r.site.name] < r.site.units for r in rooms)
-    sites = [r.site for r in rooms]
-    trimmed = Cut(kept={n: k for n, k in cut.kept.items() if len(k) < _units(rooms, n)})
-    cost = census.cost(sites, trimmed, adds_bias=settings.adds_bias and removes)
+    cut = cut_of(rooms, counts)
+    adds_bias = settings.adds_bias and bool(cut.kept)
+    cost = census.cost([r.site for r in rooms], cut, adds_bias=adds_bias)
     before = {"params": census.params, "macs": census.macs, "bytes": census.bytes}[target.kind]
     now = {"params": cost.params, "macs": cost.macs, "bytes": cost.bytes}[target.kind]
     return now <= target.value * before * (1 + 1e-12)
-
-
-def _units(rooms: Sequence[Room], name: str) -> int:
-    return next(r.site.units for r in rooms if r.site.name == name)
 
 
 def _check_loss(
@@ -94,7 +87,7 @@ def _check_loss(
 ) -> None:
     assert forecaster is not None
     assert target.value is not None
-    forecast = forecaster.local(forecaster.cut(rooms, counts))
+    forecast = forecaster.local(cut_of(rooms, counts))
     if forecast.high > target.value:
         raise BudgetError(
             f"Target {target} cannot be met together with the cost targets: they are forecast to "
@@ -114,7 +107,7 @@ def _smallest_within(
     bound = min(t.value for t in targets if t.value is not None)
 
     def fits(counts: Counts) -> bool:
-        return forecaster.local(forecaster.cut(rooms, counts)).high <= bound
+        return forecaster.local(cut_of(rooms, counts)).high <= bound
 
     low, high = 0, len(steps) - 1  # steps[0] keeps everything, or everything but forced units
     if not fits(steps[low]):

@@ -160,8 +160,9 @@ def observe(
     see: Callable[[str, Tensor], None],
     *,
     what: str = "the data",
-) -> None:
-    """Run one forward pass and call `see(site name, activations [S, U, P])` at each site.
+) -> Any:
+    """Run one forward pass, call `see(site name, activations [S, U, P])` at each site, and return
+    the model's raw output.
 
     Raises:
         ActpruneError: if the model cannot run on the batch, called `what` in the message.
@@ -176,7 +177,7 @@ def observe(
             see(site.name, by_unit(site, x, conv_consumer=conv))
 
     with watching_inputs(model, by_consumer, split):
-        run_checked(model, batch, what)
+        return run_checked(model, batch, what)
 
 
 def _rules(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -137,7 +138,7 @@ def verify_folder(
         )
     progress("loading the models")
     loaded = load_model(spec, weights)
-    small = load(folder, factory=lambda: load_model(spec, weights).model)
+    small = load(folder, factory=lambda: copy.deepcopy(loaded.model))
     if heldout is not None:
         source: Source = load_data(heldout)
         _check_unread(source, {origin for origin, _, _ in plan.data.origins})

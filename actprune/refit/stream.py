@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from actprune.data.batch import Batch
-from actprune.running.joins import tapping
+from actprune.running.joins import Tap, tapping
 from actprune.running.substitute import Affine, substituted
 
 
@@ -29,16 +29,11 @@ class Stream:
 
     def read(self, batch: Batch, dense: Tensor) -> tuple[Tensor, Tensor]:
         """The consumer's input, and the output it ought to have, given the dense target."""
-        stop = "total" if self._joins else "output"
-        with (
-            substituted(self._model, self._maps),
-            tapping(self._model, self.name, stop_at=stop) as tap,
-        ):
-            batch.run(self._model)
+        if not self._joins:
+            return self.input(batch), dense
+        tap = self._run(batch, stop_at="total")
         assert tap.input is not None
         assert tap.output is not None
-        if not self._joins:
-            return tap.input, dense
         assert tap.total is not None
         lost = dense - tap.total
         if tap.scale is not None:
@@ -51,10 +46,14 @@ class Stream:
 
     def input(self, batch: Batch) -> Tensor:
         """The consumer's input alone."""
-        with (
-            substituted(self._model, self._maps),
-            tapping(self._model, self.name, stop_at="output") as tap,
-        ):
-            batch.run(self._model)
+        tap = self._run(batch, stop_at="output")
         assert tap.input is not None
         return tap.input
+
+    def _run(self, batch: Batch, stop_at: str) -> Tap:
+        with (
+            substituted(self._model, self._maps),
+            tapping(self._model, self.name, stop_at=stop_at) as tap,
+        ):
+            batch.run(self._model)
+        return tap

@@ -136,8 +136,9 @@ def _score(
     for batch in batches:
         moved = batch.to(device)
         with undisturbed(dense):
-            reference = primary(moved.run(dense))
-            affected.append(moves_removed_units(dense, plan.sites, moved).cpu().numpy())
+            moves, output = moves_removed_units(dense, plan.sites, moved)
+            affected.append(moves.numpy())
+            reference = primary(output)
         for i, model in enumerate(models):
             with undisturbed(model):
                 out = reference if model is dense else primary(moved.run(model))
@@ -149,8 +150,11 @@ def _score(
     return [np.concatenate(x) for x in losses], means, np.concatenate(affected)
 
 
-def moves_removed_units(model: nn.Module, sites: Sequence[PlannedSite], batch: Batch) -> Tensor:
-    """bool [S]: whether a sample fires a removed unit, or moves one off its constant."""
+def moves_removed_units(
+    model: nn.Module, sites: Sequence[PlannedSite], batch: Batch
+) -> tuple[Tensor, Any]:
+    """bool [S], whether a sample fires a removed unit or moves one off its constant; and the raw
+    output of the dense `model`, which is run once."""
     cut = {p.site.name: p for p in sites if p.removed}
     moved = torch.zeros(len(batch), dtype=torch.bool)
 
@@ -166,6 +170,5 @@ def moves_removed_units(model: nn.Module, sites: Sequence[PlannedSite], batch: B
             off_SRP[:, fixed] = a_SRP[:, fixed].double() != constants[:, None]
         moved.logical_or_(off_SRP.flatten(1).any(1).cpu())
 
-    if cut:
-        observe(model, batch, [p.site for p in cut.values()], see)
-    return moved
+    output = observe(model, batch, [p.site for p in cut.values()], see)
+    return moved, output

@@ -191,7 +191,7 @@ def test_the_certificate_counts_inputs_that_move_a_removed_unit() -> None:
     assert made.sites[0].constants == (None, None, 2.0, 0.0)
     batch = Batch(args=(ROWS,), kwargs={}, labels=None, ids=torch.arange(7))
     with torch.no_grad():
-        moved = moves_removed_units(model, made.sites, batch)
+        moved, _ = moves_removed_units(model, made.sites, batch)
     assert moved.tolist() == [False, True, True, True, True, True, False]
     found = verify(model, prune(model, made), made, Arrays.of(ROWS))
     assert found.certificate.units == 4
@@ -227,7 +227,7 @@ def test_positions_count_once_a_sample() -> None:
     made = plan(model, seen, "units=50%", criterion="rare", compensation=NONE, drop=["0:0"])
     batch = Batch(args=(x,), kwargs={}, labels=None, ids=torch.arange(3))
     with torch.no_grad():
-        assert moves_removed_units(model, made.sites, batch).tolist() == [True, True, False]
+        assert moves_removed_units(model, made.sites, batch)[0].tolist() == [True, True, False]
 
 
 def test_nothing_removed_affects_no_input() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from actprune.errors import ActpruneError
-from actprune.ops.backend import Backend, choose
+from actprune.ops.backend import Backend, check_activations, choose
 from actprune.ops.histogram import eager, naive
 from actprune.ops.histogram.bins import BINS as BINS
 from actprune.ops.histogram.bins import edges as edges
@@ -28,11 +27,7 @@ def magnitude_histograms(x_SUP: Tensor, *, backend: Backend = "auto") -> tuple[T
         ActpruneError: if the tensor is not a floating [S, U, P] with P >= 1, or the backend
             asked for cannot run on it.
     """
-    if x_SUP.ndim != 3 or not x_SUP.is_floating_point() or x_SUP.shape[-1] == 0:
-        raise ActpruneError(
-            f"Expected floating activations of shape [samples, units, positions >= 1], "
-            f"got {x_SUP.dtype} {tuple(x_SUP.shape)}."
-        )
+    check_activations(x_SUP)
     chosen = choose(x_SUP, backend)
     if chosen == "triton":
         from actprune.ops.histogram import kernel  # Triton only where it is used

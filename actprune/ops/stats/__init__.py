@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from actprune.errors import ActpruneError
-from actprune.ops.backend import Backend, choose
+from actprune.ops.backend import Backend, check_activations, choose
 from actprune.ops.stats import eager, naive
 
 EXACT_POSITIONS = 2**24  # float32 counts are exact up to here
@@ -36,11 +35,7 @@ def unit_stats(
         ActpruneError: if the tensor is not a floating [S, U, P] with P >= 1, or the backend
             asked for cannot run on it.
     """
-    if x_SUP.ndim != 3 or not x_SUP.is_floating_point() or x_SUP.shape[-1] == 0:
-        raise ActpruneError(
-            f"Expected floating activations of shape [samples, units, positions >= 1], "
-            f"got {x_SUP.dtype} {tuple(x_SUP.shape)}."
-        )
+    check_activations(x_SUP)
     chosen = choose(x_SUP, backend)
     if chosen == "triton":
         from actprune.ops.stats import kernel  # Triton only where it is used
