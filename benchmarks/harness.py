@@ -14,6 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+CODE = (".", ":!benchmarks/results")  # what a row depends on: all but the rows themselves
 
 
 @cache
@@ -27,7 +28,7 @@ def environment() -> Mapping[str, Any]:
 
     return {
         "commit": git("rev-parse", "--short", "HEAD"),
-        "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+        "dirty": bool(git("status", "--porcelain", "--untracked-files=no", "--", *CODE)),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torch_pruning": version("torch-pruning"),
