@@ -1,10 +1,11 @@
-"""What does watching cost? Paired rounds of a plain forward pass and three ways of watching it.
+"""What does watching cost? Paired rounds of a plain forward pass and other ways of watching it.
 
-    python -m benchmarks.profile_overhead [--rounds 30]
+    python -m benchmarks.profile_overhead [--rounds 30] [--net resnet56]
 
 Each round runs, in turn and on the same batch: the plain forward pass; actprune's counts and
-moments; a naive hook that counts with `(a > 0).sum(0)`; and a hook that keeps all activations.
-Rows (medians of the paired ratios) go to benchmarks/results/profile_overhead.jsonl.
+moments, reduced by compiled C and by plain PyTorch; a naive hook that counts with `(a > 0).sum(0)`;
+and a hook that keeps all activations. Rows (medians of the paired ratios) go to
+benchmarks/results/profile_overhead.jsonl, with the memory that tensors take at the peak.
 """
 
 from __future__ import annotations
@@ -19,86 +20,110 @@ import torch
 from torch import Tensor, nn
 
 from actprune.data.batch import Batch
-from actprune.data.split import block_of
+from actprune.errors import ActpruneError
 from actprune.loading.data import load_data
 from actprune.loading.model import load_model
-from actprune.profiling.accumulate import Ledger
-from actprune.profiling.collect import observe
-from actprune.profiling.rules import Rule
+from actprune.ops.backend import Backend
+from actprune.profiling.fixing import fixed_rules
+from actprune.profiling.ledger import Ledger
+from actprune.profiling.observe import observe
 from actprune.running.hooks import watching_inputs
-from actprune.running.state import undisturbed
+from actprune.running.state import device_of, undisturbed
 from actprune.sites.find import survey
 from benchmarks import cifar
 from benchmarks.harness import append, begin
+from benchmarks.memory import peak_bytes
 
 THREADS = 2
 BATCH = 128
+TOKENS = 512
+WARM_UP = 2
 
 
-def networks() -> dict[str, tuple[nn.Module, Batch]]:
-    """Models with one batch each; the ResNet only where its weights are."""
-    found = {
-        name: (load_model(f"zoo:{name}").model, next(iter(load_data(f"zoo:{name}").batches(BATCH))))
-        for name in ("digits-mlp", "mnist-cnn")
-    }
-    if cifar.assets().is_dir():
-        found["resnet56"] = (cifar.resnet56(), next(iter(cifar.train(BATCH).batches(BATCH))))
-    return found
+def _images(name: str) -> tuple[nn.Module, Batch]:
+    source = load_data(f"zoo:{name}")
+    return load_model(f"zoo:{name}").model, next(iter(source.batches(BATCH)))
+
+
+def _resnet56() -> tuple[nn.Module, Batch]:
+    if not cifar.assets().is_dir():
+        raise ActpruneError("the ResNet's weights are not there")
+    return cifar.resnet56(), next(iter(cifar.train(BATCH).batches(BATCH)))
+
+
+def _tokens(name: str) -> tuple[nn.Module, Batch]:
+    """One window of random tokens: what they say does not change what a forward pass costs."""
+    model = load_model(f"zoo:{name}").model
+    vocabulary = model.get_input_embeddings().weight.shape[0]  # pyright: ignore
+    generator = torch.Generator().manual_seed(0)
+    tokens_ST = torch.randint(1000, vocabulary, (1, TOKENS), generator=generator)
+    return model, Batch(
+        args=(), kwargs={"input_ids": tokens_ST}, labels=None, ids=torch.zeros(1).long()
+    )
+
+
+NETWORKS: dict[str, Callable[[], tuple[nn.Module, Batch]]] = {
+    "digits-mlp": lambda: _images("digits-mlp"),
+    "mnist-cnn": lambda: _images("mnist-cnn"),
+    "resnet56": _resnet56,
+    "minilm": lambda: _tokens("minilm"),
+    "smollm2-135m": lambda: _tokens("smollm2-135m"),
+}
 
 
 def ways(model: nn.Module, batch: Batch) -> dict[str, Callable[[], None]]:
     """The plain forward pass first, then what is compared with it."""
     sites = survey(model, batch).sites
-    rules = {s.name: Rule(kind="positive", threshold=0.0) for s in sites}
-    ledger = Ledger(sites, rules, with_gram=False, device=torch.device("cpu"))
-    blocks = block_of(batch.ids, 0)
-    consumers = [s.consumer.module for s in sites]
+    rules = fixed_rules(model, [batch], sites, "auto", None)
+    consumers = sorted({s.consumer.module for s in sites})
+
+    def ours(backend: Backend) -> Callable[[], None]:
+        ledger = Ledger(sites, rules, with_gram=False, device=device_of(model), backend=backend)
+
+        def run() -> None:
+            ledger.open(batch)
+            observe(model, batch, sites, ledger.see)
+            ledger.close(0)
+
+        return run
+
+    def watching(see: Callable[[str, Tensor], None]) -> None:
+        with watching_inputs(model, consumers, see):
+            batch.run(model)
 
     def plain() -> None:
         batch.run(model)
 
-    def ours() -> None:
-        ledger.open(blocks)
-        observe(model, batch, sites, ledger.see)
-        ledger.close(batch.ids, 0)
-
     def naive() -> None:
         counts: dict[str, Tensor] = {}
-
-        def count(name: str, x: Tensor) -> None:
-            counts[name] = (x > 0).sum(0)
-
-        with watching_inputs(model, consumers, count):
-            batch.run(model)
+        watching(lambda name, x: counts.__setitem__(name, (x > 0).sum(0)))
 
     def keeping() -> None:
         kept: dict[str, Tensor] = {}
-
-        def keep(name: str, x: Tensor) -> None:
-            kept[name] = x.clone()
-
-        with watching_inputs(model, consumers, keep):
-            batch.run(model)
+        watching(lambda name, x: kept.__setitem__(name, x.clone()))
 
     return {
         "plain": plain,
-        "actprune counts + moments (eager)": ours,
+        "actprune counts + moments": ours("native"),
+        "actprune counts + moments (no compiler)": ours("eager"),
         "naive hook": naive,
         "keep all activations": keeping,
     }
 
 
 def measure(net: str, model: nn.Module, batch: Batch, rounds: int) -> list[dict[str, Any]]:
-    """Median ratios of paired rounds, after two rounds of warm-up."""
+    """Median ratios of paired rounds, after a warm-up."""
     compared = ways(model, batch)
     seconds: dict[str, list[float]] = {name: [] for name in compared}
     with undisturbed(model):
-        for round_ in range(rounds + 2):
+        for round_ in range(rounds + WARM_UP):
             for name, run in compared.items():
                 start = time.perf_counter()
                 run()
-                if round_ >= 2:
+                if round_ >= WARM_UP:
                     seconds[name].append(time.perf_counter() - start)
+        peaks = {name: peak_bytes(run) for name, run in compared.items()}
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
     found = []
     for name, times in seconds.items():
         ratios = [t / p for t, p in zip(times, seconds["plain"], strict=True)]
@@ -109,29 +134,40 @@ def measure(net: str, model: nn.Module, batch: Batch, rounds: int) -> list[dict[
                 "way": name,
                 "batch": len(batch),
                 "rounds": rounds,
+                "threads": THREADS,
                 "device": "cpu",
                 "median_ms": 1e3 * median(times),
                 "ratio": median(ratios),
                 "ratio_p20": low,
                 "ratio_p80": high,
+                "peak_mb": 1e-6 * (weights + peaks[name]),
+                "memory_above_plain": (peaks[name] - peaks["plain"]) / (weights + peaks["plain"]),
             }
         )
     return found
 
 
 def main() -> None:
-    """Measure every network and print one line a row."""
+    """Measure the networks and print one line a row."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=30)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--net", choices=[*NETWORKS], action="append")
+    asked = parser.parse_args()
     torch.set_num_threads(THREADS)
-    begin("profile_overhead")
-    for net, (model, batch) in networks().items():
-        for row in measure(net, model, batch, rounds):
+    if asked.net is None:
+        begin("profile_overhead")
+    for net in asked.net or NETWORKS:
+        try:
+            model, batch = NETWORKS[net]()
+        except ActpruneError as e:
+            print(f"{net:12} left out: {e}")
+            continue
+        for row in measure(net, model, batch, asked.rounds):
             append("profile_overhead", row)
             print(
-                f"{net:12} {row['way']:36} {row['median_ms']:8.2f} ms  x {row['ratio']:.3f} "
-                f"[{row['ratio_p20']:.3f}, {row['ratio_p80']:.3f}]"
+                f"{net:12} {row['way']:40} {row['median_ms']:8.2f} ms  x {row['ratio']:.3f} "
+                f"[{row['ratio_p20']:.3f}, {row['ratio_p80']:.3f}]  "
+                f"{row['memory_above_plain']:+.1%} memory"
             )
 
 

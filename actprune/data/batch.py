@@ -20,12 +20,17 @@ class Batch:
 
     `ids` are the samples' indices in their data set: they alone decide which block, split and
     held-out part a sample belongs to, so batch size and sharding never matter.
+
+    Packed text holds documents: there the rows are windows of T positions, `documents` says which
+    document each position is from (non-decreasing in reading order), and `ids` are the documents
+    at the rows' first positions. The model never sees either.
     """
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     labels: Tensor | None
     ids: Tensor  # int64 [S], on the CPU
+    documents: Tensor | None = None  # int64 [S, T], on the CPU: of each token of packed windows
 
     def __len__(self) -> int:
         return self.ids.numel()
@@ -36,13 +41,14 @@ class Batch:
 
     def select(self, index: Tensor) -> Batch:
         """The samples at `index` (int64 positions within the batch, or a bool mask [S])."""
-        return self._map(lambda x: x[index.to(x.device)], ids=self.ids[index])
+        documents = None if self.documents is None else self.documents[index]
+        return self._map(lambda x: x[index.to(x.device)], self.ids[index], documents)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on `device`."""
-        return self._map(lambda x: x.to(device), ids=self.ids)
+        return self._map(lambda x: x.to(device), self.ids, self.documents)
 
-    def _map(self, fn: Any, ids: Tensor) -> Batch:
+    def _map(self, fn: Any, ids: Tensor, documents: Tensor | None) -> Batch:
         def each(x: Any) -> Any:
             return fn(x) if isinstance(x, Tensor) and x.ndim else x
 
@@ -51,6 +57,7 @@ class Batch:
             kwargs={k: each(v) for k, v in self.kwargs.items()},
             labels=None if self.labels is None else each(self.labels),
             ids=ids,
+            documents=documents,
         )
 
 
@@ -58,7 +65,8 @@ def as_batch(raw: Any, first_id: int) -> Batch:
     """Read what a loader yielded.
 
     A tensor is one unlabelled input; a tuple or list is `(inputs..., labels)`, or `(input,)`
-    without labels; a mapping holds keyword inputs, with labels under one of `LABEL_KEYS`.
+    without labels; a mapping holds keyword inputs, with labels under one of `LABEL_KEYS`; a Batch
+    stays as it is.
 
     Raises:
         ActpruneError: if no input tensor is found, labels are no array, or the first axes disagree.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from actprune.errors import ActpruneError
 
-Backend = Literal["auto", "naive", "eager", "triton"]
+Backend = Literal["auto", "naive", "eager", "native", "triton"]
 KERNEL_DTYPES = (torch.float32, torch.bfloat16, torch.float16)  # exact in float32
 
 
@@ -24,8 +24,11 @@ def check_activations(x_SUP: Tensor) -> None:
         )
 
 
-def choose(x: Tensor, backend: Backend) -> Literal["naive", "eager", "triton"]:
+def choose(x: Tensor, backend: Backend) -> Literal["naive", "eager", "native", "triton"]:
     """Triton for CUDA tensors that are exact in float32, plain PyTorch for all others.
+
+    "native", compiled C for the CPU, is taken only when asked for: who asks knows whether there is
+    work enough to repay the compiler.
 
     Raises:
         ActpruneError: if a backend is asked for by name and cannot run, or does not exist.

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from actprune.data.batch import Batch
 from actprune.data.source import Source, as_source, fingerprint
-from actprune.data.split import block_of, heldout
 from actprune.errors import ActpruneError
-from actprune.profiling.accumulate import Ledger
-from actprune.profiling.layout import by_unit
+from actprune.profiling.fixing import fixed_rules
+from actprune.profiling.ledger import Ledger
+from actprune.profiling.observe import observe
+from actprune.profiling.reading import Reading
 from actprune.profiling.result import SOURCE_BITS, Identity, Profile, Shard
-from actprune.profiling.rules import FIXED_ON, Rule, check_rule, fix_rule
-from actprune.running.forward import run_checked
+from actprune.profiling.rules import FIXED_ON, check_rule
 from actprune.running.hashing import model_hash
-from actprune.running.hooks import watching_inputs
 from actprune.running.state import device_of, undisturbed
-from actprune.sites.find import Survey, survey
-from actprune.sites.site import Site
+from actprune.sites.find import survey
 
 STATISTICS = ("counts", "moments", "gram")
 
@@ -68,32 +65,31 @@ def profile(
             raise ActpruneError(f"{name} must be at least 1, got {number}.")
     start = time.perf_counter()
     source = as_source(batches)
-    stream = _capped(source.batches(batch_size), samples)
-
-    def calibrating(batch: Batch) -> Batch | None:
-        return _drop_heldout(batch, seed) if leave_out else batch
-
-    head, stream = _peek(stream, calibrating, source.spec)
+    reading = Reading(
+        source=source, samples=samples, batch_size=batch_size, leave_out=leave_out, seed=seed
+    )
+    opened = reading.open(FIXED_ON)
     device = device_of(model)
-    found = survey(model, head[0].to(device))
-    kept = [b for b in map(calibrating, head) if b is not None]
-    if not kept:
-        raise ActpruneError(f"{source.spec}: no calibration sample is left; give more data.")
+    found = survey(model, opened.first.to(device))
+    origin = fingerprint(opened.first)
     with undisturbed(model):
-        rules = _rules(model, kept, found, rule, like, device)
-        ledger = Ledger(found.sites, rules, with_gram=gram, device=device)
-        origin = fingerprint(head[0])
-        base = int(origin[:5], 16) << SOURCE_BITS
-        first_id, last_id, counted = int(head[0].ids[0]), -1, 0
-        for index, whole in enumerate(stream):
-            last_id = int(whole.ids[-1])
-            batch = calibrating(whole)
+        ledger = Ledger(
+            found.sites,
+            fixed_rules(model, opened.head, found.sites, rule, like),
+            with_gram=gram,
+            device=device,
+            seed=seed,
+            source=int(origin[:5], 16) << SOURCE_BITS,
+        )
+        last_id = -1
+        for index, (whole, batch) in enumerate(opened.stream):
+            last_id = last_sample(whole)
             if batch is not None:
-                ledger.open(block_of(batch.ids, seed))
+                ledger.open(batch)
                 observe(model, batch.to(device), found.sites, ledger.see, what=f"batch {index}")
-                ledger.close(batch.ids + base, index)
-                counted += len(batch)
+                ledger.close(index)
             progress(len(whole))
+        sites = ledger.freeze()
     return Profile(
         identity=Identity(
             model=spec or type(model).__name__,
@@ -103,105 +99,21 @@ def profile(
             heldout=leave_out,
             statistics=STATISTICS if gram else STATISTICS[:2],
         ),
-        shards=(Shard(source=origin, start=first_id, stop=last_id + 1, samples=counted),),
-        sites=ledger.freeze(),
+        shards=(
+            Shard(
+                source=origin,
+                start=int(opened.first.ids[0]),
+                stop=last_id + 1,
+                samples=ledger.sums.samples,
+            ),
+        ),
+        sites=sites,
         refusals=found.refusals,
         census=found.census,
         seconds=time.perf_counter() - start,
     )
 
 
-def _capped(stream: Iterator[Batch], samples: int | None) -> Iterator[Batch]:
-    left = samples
-    for batch in stream:
-        if left is None:
-            yield batch
-            continue
-        if len(batch) > left:
-            batch = batch.select(torch.arange(left))
-        if len(batch):
-            yield batch
-        left -= len(batch)
-        if left <= 0:
-            return
-
-
-def _peek(
-    stream: Iterator[Batch], calibrating: Callable[[Batch], Batch | None], spec: str
-) -> tuple[list[Batch], Iterator[Batch]]:
-    """The first batches, until they hold `FIXED_ON` samples to calibrate on, and a stream that
-    still starts with them."""
-    head: list[Batch] = []
-    usable = 0
-    for batch in stream:
-        head.append(batch)
-        usable += len(calibrating(batch) or ())
-        if usable >= FIXED_ON:
-            break
-    if not head:
-        raise ActpruneError(f"{spec}: the data are empty; give at least one sample.")
-
-    def again() -> Iterator[Batch]:
-        yield from head
-        yield from stream
-
-    return head, again()
-
-
-def _drop_heldout(batch: Batch, seed: int) -> Batch | None:
-    keep = ~heldout(batch.ids, seed)
-    return batch.select(keep) if keep.any() else None
-
-
-def observe(
-    model: nn.Module,
-    batch: Batch,
-    sites: Iterable[Site],
-    see: Callable[[str, Tensor], None],
-    *,
-    what: str = "the data",
-) -> Any:
-    """Run one forward pass, call `see(site name, activations [S, U, P])` at each site, and return
-    the model's raw output.
-
-    Raises:
-        ActpruneError: if the model cannot run on the batch, called `what` in the message.
-    """
-    by_consumer: dict[str, list[Site]] = {}
-    for site in sites:
-        by_consumer.setdefault(site.consumer.module, []).append(site)
-
-    def split(consumer: str, x: Tensor) -> None:
-        conv = isinstance(model.get_submodule(consumer), nn.Conv2d)
-        for site in by_consumer[consumer]:
-            see(site.name, by_unit(site, x, conv_consumer=conv))
-
-    with watching_inputs(model, by_consumer, split):
-        return run_checked(model, batch, what)
-
-
-def _rules(
-    model: nn.Module,
-    head: list[Batch],
-    found: Survey,
-    rule: str,
-    like: Profile | None,
-    device: torch.device,
-) -> dict[str, Rule]:
-    if like is not None:
-        rules = {s.site.name: s.rule for s in like.sites}
-        if set(rules) != {s.name for s in found.sites}:
-            raise ActpruneError(
-                "The profile given as `like` has other sites than this model; "
-                "profile the same model."
-            )
-        return rules
-    parts: dict[str, list[Tensor]] = {s.name: [] for s in found.sites}
-    left = FIXED_ON
-    for batch in head:
-        few = batch.select(torch.arange(min(left, len(batch))))
-        observe(model, few.to(device), found.sites, lambda n, a_SUP: parts[n].append(a_SUP.cpu()))
-        left -= len(few)
-        if left <= 0:
-            break
-    return {name: fix_rule(rule, torch.cat(seen)) for name, seen in parts.items() if seen}
+def last_sample(batch: Batch) -> int:
+    """The id of the last sample that a batch holds, or a piece of it."""
+    return int(batch.ids[-1] if batch.documents is None else batch.documents[-1, -1])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -11,7 +13,8 @@ from torch import Tensor
 
 from actprune.errors import ActpruneError
 
-FIXED_ON = 64  # samples on which thresholds and the choice of `auto` are fixed
+FIXED_ON = 64  # samples on which thresholds and the choice of `auto` are fixed,
+FIXED_TOKENS = 4096  # or windows of packed text, so many that they hold so many tokens
 AUTO_MAGNITUDE = 0.1  # of the site's RMS, where `auto` finds no exact zeros (ours)
 AUTO_ZEROS = 0.001  # share of exact zeros from which `auto` takes a site as rectified (ours)
 
@@ -36,24 +39,51 @@ def check_rule(spec: str) -> None:
         )
 
 
-def fix_rule(spec: str, a_SUP: Tensor) -> Rule:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a site's first activations look like; looks add up."""
+
+    values: int = 0
+    zeros: int = 0
+    negative: bool = False
+    squares: tuple[float, ...] = ()  # sums of squares, one a sample
+
+    @classmethod
+    def at(cls, a_SUP: Tensor) -> Look:
+        """Look at activations [samples, units, positions]."""
+        return cls(
+            values=a_SUP.numel(),
+            zeros=int((a_SUP == 0).sum()),
+            negative=bool((a_SUP < 0).any()),
+            squares=tuple(a_SUP.double().square().sum((1, 2)).tolist()),
+        )
+
+    def __add__(self, other: Look) -> Look:
+        return Look(
+            values=self.values + other.values,
+            zeros=self.zeros + other.zeros,
+            negative=self.negative or other.negative,
+            squares=self.squares + other.squares,
+        )
+
+
+def fix_rule(spec: str, look: Look) -> Rule:
     """Turn a rule's name into absolute numbers on the first activations of a site.
 
     Args:
         spec: `positive`; `magnitude:t`, |a| > t x RMS of the site; `auto`, which is `positive`
             where values are never negative and zeros are frequent, else `magnitude:0.1`.
-        a_SUP: activations [samples, units, positions] of the first `FIXED_ON` samples.
+        look: the first `FIXED_ON` samples of the site.
     """
     check_rule(spec)
     if spec == "auto":
-        zeros = (a_SUP == 0).double().mean()
-        rectified = bool((a_SUP >= 0).all()) and zeros.item() >= AUTO_ZEROS
+        rectified = not look.negative and look.zeros >= AUTO_ZEROS * look.values
         spec = "positive" if rectified else f"magnitude:{AUTO_MAGNITUDE}"
     if spec == "positive":
         return Rule(kind="positive", threshold=0.0)
     relative = _relative(spec)
     assert relative is not None
-    rms = a_SUP.double().square().mean().sqrt().item()
+    rms = math.sqrt(math.fsum(look.squares) / look.values)  # whatever the batch size
     # rounded to float32, so that a comparison in float32 and in float64 agree
     threshold = torch.tensor(relative * rms, dtype=torch.float32).item()
     return Rule(kind="magnitude", threshold=threshold)
