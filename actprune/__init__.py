@@ -12,11 +12,17 @@ if TYPE_CHECKING:
     from actprune.planning.result import Plan as Plan
     from actprune.profiling.collect import profile as profile
     from actprune.profiling.diff import diff as diff
+    from actprune.profiling.gram_settings import GramSettings as GramSettings
+    from actprune.profiling.live import Profiler as Profiler
     from actprune.profiling.merge import merge as merge
     from actprune.profiling.result import Profile as Profile
     from actprune.profiling.store import load_profile as load_profile
     from actprune.profiling.store import save_profile as save_profile
+    from actprune.profiling.strata import reweighted as reweighted
+    from actprune.profiling.strata import stratum as stratum
     from actprune.profiling.subtract import subtract as subtract
+    from actprune.profiling.thresholds import at_threshold as at_threshold
+    from actprune.profiling.thresholds import rethresholded as rethresholded
     from actprune.pruning.masked import masked as masked
     from actprune.pruning.prune import prune as prune
     from actprune.pruning.saved import save_pruned as save_pruned
@@ -34,11 +40,17 @@ _HOMES = {
     "Plan": "actprune.planning.result",
     "profile": "actprune.profiling.collect",
     "diff": "actprune.profiling.diff",
+    "GramSettings": "actprune.profiling.gram_settings",
+    "Profiler": "actprune.profiling.live",
     "merge": "actprune.profiling.merge",
     "Profile": "actprune.profiling.result",
     "load_profile": "actprune.profiling.store",
     "save_profile": "actprune.profiling.store",
+    "reweighted": "actprune.profiling.strata",
+    "stratum": "actprune.profiling.strata",
     "subtract": "actprune.profiling.subtract",
+    "at_threshold": "actprune.profiling.thresholds",
+    "rethresholded": "actprune.profiling.thresholds",
     "masked": "actprune.pruning.masked",
     "prune": "actprune.pruning.prune",
     "save_pruned": "actprune.pruning.saved",

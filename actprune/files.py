@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from actprune.errors import ActpruneError
+
+UNDONE = ".tmp"  # what the names of files end in that are still being written
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -21,18 +24,25 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     data = content.encode() if isinstance(content, str) else content
     temporary = ""
     try:
-        fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNDONE)
         with os.fdopen(fd, "wb") as f:
             f.write(data)
             f.flush()
             os.fsync(f.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+        _flush_folder(path.parent)
     except OSError as e:
         raise ActpruneError(f"{path}: cannot be written ({e.strerror}).") from e
     finally:
         if temporary and os.path.exists(temporary):  # not renamed: failed or interrupted
             os.unlink(temporary)
+
+
+def remove_undone(path: Path) -> None:
+    """Remove what writers of `path` left behind when they were killed; nobody may be writing it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????{UNDONE}"):
+        left.unlink(missing_ok=True)
 
 
 def check_new_folder(path: Path) -> None:
@@ -70,6 +80,16 @@ def new_folder(path: Path) -> Iterator[Path]:
             raise ActpruneError(f"-o {path}: cannot be put in place ({e.strerror}).") from e
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Let the new name outlive a loss of power, where the file system can promise that."""
+    with suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _umask() -> int:

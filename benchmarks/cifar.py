@@ -2,7 +2,8 @@
 
 Weights and images are not part of the repository; they lie in the folder ACTPRUNE_ASSETS, by
 default `shared/assets` beside it. As models and data of the command line:
-`benchmarks/cifar.py:resnet20`, `benchmarks/cifar.py:train`, `benchmarks/cifar.py:test`.
+`benchmarks/cifar.py:resnet20`, `benchmarks/cifar.py:train`, `benchmarks/cifar.py:test`; with
+`--weights`, `benchmarks/cifar.py:resnet20_net`.
 
 He, Zhang, Ren & Sun (2016), CVPR, section 4.2; weights by Y. Idelbayev, BSD-2-Clause.
 """
@@ -73,17 +74,22 @@ def _stage(inner: int, outer: int, blocks: int, stride: int) -> nn.Sequential:
 
 def resnet20() -> CifarResNet:
     """ResNet-20 with its weights: 91.73 % of the test images right."""
-    return _with_weights(resnet20_blank(), "resnet20-12fca82f.th")
+    return _with_weights(resnet20_net(), "resnet20-12fca82f.th")
 
 
-def resnet20_blank() -> CifarResNet:
+def resnet20_net() -> CifarResNet:
     """ResNet-20, untrained, to load other weights into."""
     return CifarResNet(3).eval()
 
 
 def resnet56() -> CifarResNet:
     """ResNet-56 with its weights: 93.39 % of the test images right."""
-    return _with_weights(CifarResNet(9).eval(), "resnet56-4bfd9763.th")
+    return _with_weights(resnet56_net(), "resnet56-4bfd9763.th")
+
+
+def resnet56_net() -> CifarResNet:
+    """ResNet-56, untrained, to load other weights into."""
+    return CifarResNet(9).eval()
 
 
 def train(n: int = 2048, seed: int = 0) -> Arrays:

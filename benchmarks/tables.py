@@ -159,6 +159,21 @@ def overhead() -> str:
     return table(head, [*lines, ["any, on a GPU", "Triton", "not run on a GPU", "-", "-"]])
 
 
+def crash_safety() -> str:
+    """Profiles that were killed and resumed."""
+    lines = [
+        [
+            f"{r['kills']}",
+            f"{r['midway']}",
+            f"{r['in_write']}",
+            f"{r['equal']} of {r['runs']}",
+        ]
+        for r in rows("crash_safety")
+    ]
+    head = ["SIGKILLs", "before the profile was there", "while a file was written"]
+    return table([*head, "runs equal to an undisturbed one, bit by bit"], lines)
+
+
 def run() -> str:
     """What `make prune` printed."""
     path = RESULTS / "digits-mlp-refit.txt"
@@ -193,6 +208,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "forecasts": forecasts,
     "certificate": certificate,
     "overhead": overhead,
+    "crash_safety": crash_safety,
 }
 FILES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
 

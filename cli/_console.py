@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -11,20 +12,28 @@ from typing import Any
 import typer
 
 
+def is_first() -> bool:
+    """Whether this process speaks for all, of those that torchrun may have started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) < 2 or os.environ.get("RANK", "0") == "0"
+
+
 def emit(text: str) -> None:
     """Print a result."""
-    typer.echo(text.rstrip("\n"))
+    if is_first():
+        typer.echo(text.rstrip("\n"))
 
 
 def emit_json(value: Any) -> None:
     """Print one JSON document; `value` may also be JSON text. NaN and infinities become null."""
     document = json.loads(value) if isinstance(value, str) else value
-    typer.echo(json.dumps(_finite(document), indent=1, allow_nan=False))
+    if is_first():
+        typer.echo(json.dumps(_finite(document), indent=1, allow_nan=False))
 
 
 def note(text: str) -> None:
     """Tell the user something that is not the result."""
-    typer.echo(f"actprune: {text}", err=True)
+    if is_first():
+        typer.echo(f"actprune: {text}", err=True)
 
 
 @contextmanager
@@ -37,7 +46,7 @@ def working() -> Iterator[None]:
 @contextmanager
 def counting(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """A bar to advance by a number of steps; nothing is drawn unless stderr is a terminal."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or not is_first():
         yield lambda steps: None
         return
     from rich.console import Console

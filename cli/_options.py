@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-MODEL_HELP = "zoo:NAME, package.module:factory or file.py:factory."
-DATA_HELP = "npz:FILE, zoo:NAME, package.module:factory or file.py:factory."
+MODEL_HELP = "zoo:NAME, hf:FOLDER-OR-ID, package.module:factory or file.py:factory."
+DATA_HELP = "npz:FILE, text:FILE, zoo:NAME, package.module:factory or file.py:factory."
 
 Weights: TypeAlias = Annotated[
     Path | None,

@@ -15,6 +15,7 @@ from actprune.errors import ActpruneError, BudgetError
 from . import diff, merge, plan, profile, prune, recipes, report, subtract, theory, verify, zoo
 
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+_STOPPED = {INTERRUPTED: "interrupted.", 143: "terminated."}
 
 # ClickException, of whichever click typer brings
 _USAGE = cast("type[Exception]", typer.BadParameter.__mro__[2])
@@ -57,11 +58,12 @@ def _root(
       actprune report out
 
     \b
-    MODEL   zoo:NAME, package.module:factory or file.py:factory
-    DATA    npz:FILE, zoo:NAME, package.module:factory or file.py:factory
+    MODEL   zoo:NAME, hf:FOLDER-OR-ID, package.module:factory or file.py:factory
+    DATA    npz:FILE, text:FILE, zoo:NAME, package.module:factory or file.py:factory
     TARGET  macs=50%, params=70%, bytes=60%, units=20% (shares kept), loss=+0.02, lossless
 
-    Exit codes: 0 done, 1 verdict or budget failed, 2 a mistake in what was asked, 130 interrupted.
+    Exit codes: 0 done, 1 verdict or budget failed, 2 a mistake in what was asked, 130 interrupted,
+    143 terminated.
     """
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
@@ -97,7 +99,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def run(args: list[str]) -> int:
     """Run one command; the exit code."""
     try:
-        code = app(args, prog_name="actprune", standalone_mode=False)
+        code = app(args, prog_name="actprune", standalone_mode=False, obj=tuple(args))
     except ActpruneError as e:
         _complain(str(e))
         return FAILED if isinstance(e, BudgetError) else MISTAKE
@@ -106,8 +108,8 @@ def run(args: list[str]) -> int:
     except _USAGE as e:
         _complain(_usage(e))
         return MISTAKE
-    if code == INTERRUPTED:
-        _complain("interrupted.")
+    if code in _STOPPED:
+        _complain(_STOPPED[code])
     return code if isinstance(code, int) else DONE
 
 
@@ -124,3 +126,7 @@ def _usage(error: BaseException) -> str:
     command = context.command_path if context else "actprune"
     see = " See" if said.endswith("?") else "; see"
     return f"{said[:1].lower()}{said[1:]}{see} `{command} --help`."
+
+
+if __name__ == "__main__":  # as torchrun -m starts it
+    main()

@@ -199,8 +199,8 @@ def _plan(
             keep=cut.keep,
             drop=cut.drop,
             round_to=cut.round_to,
-            batches=load_data(data) if data else None,
-            check=load_data(recipe.check) if recipe.check else None,
+            batches=load_data(data, loaded) if data else None,
+            check=load_data(recipe.check, loaded) if recipe.check else None,
             level=recipe.verify.level,
             seed=counted.identity.seed,
             loss=recipe.verify.loss,
@@ -264,7 +264,14 @@ def _explain(counted: Profile, json: bool) -> None:
         )
         return
     rows = [
-        (s.site.name, f"{s.units} units, read by {s.site.consumer.module}") for s in counted.sites
+        (s.site.name, f"{s.units} units, read by {s.site.consumer.module}")
+        for s in counted.sites
+        if s.site.obstacle is None
+    ]
+    rows += [
+        (s.site.name, f"{s.units} units, watched, cannot be cut: {s.site.obstacle}")
+        for s in counted.sites
+        if s.site.obstacle is not None
     ]
     rows += [(r.layer, f"cannot be cut: {r.reason}") for r in counted.refusals]
     emit(table(("layer", "what is known"), rows))

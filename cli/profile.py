@@ -8,20 +8,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from actprune.errors import ActpruneError
+from actprune.files import remove_undone
 
 from ._console import counting, emit, emit_json, note, working
 from ._options import DATA_HELP, FLAGS, MODEL_HELP, Force, Json, Weights, given
 from ._paths import check_new_file
+from ._ranks import launched, own_device, unless
+from ._resuming import check_unfinished, is_finished, partial_of, resumable
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from actprune.data.source import Source
+    from actprune.loading.model import LoadedModel
     from actprune.profiling.result import Profile
 
-STATISTICS = ("counts", "moments", "gram")
+STATISTICS = ("counts", "moments", "gram", "histogram")
 
 
 def profile(
+    ctx: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
     out: Annotated[
         Path,
@@ -37,7 +43,9 @@ def profile(
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(metavar="B", help="Samples a forward pass.  [default: 128]"),
+        typer.Option(
+            metavar="B", help="Samples a forward pass, or windows of text.  [default: 128, text 8]"
+        ),
     ] = None,
     rule: Annotated[
         str | None,
@@ -50,9 +58,16 @@ def profile(
     stats: Annotated[
         str | None,
         typer.Option(
-            metavar="gram",
-            help="Also sum the products of activations, for refits without the data. Counts and "
+            metavar="gram,histogram",
+            help="gram: also sum the products of activations, for refits without the data; "
+            "histogram: also count magnitudes, to ask for other thresholds later. Counts and "
             "moments are always taken.",
+        ),
+    ] = None,
+    strata: Annotated[
+        str | None,
+        typer.Option(
+            metavar="labels", help="Also keep the counts of the samples of each label apart."
         ),
     ] = None,
     like: Annotated[
@@ -78,6 +93,16 @@ def profile(
             metavar="SEED", help="Of the sample blocks and the held-out third.  [default: 0]"
         ),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier run was stopped.")
+    ] = False,
+    every: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="Keep what has been counted every K batches.  [default: about every 30 seconds]",
+        ),
+    ] = None,
     json: Json = False,
     force: Force = False,
 ) -> None:
@@ -85,18 +110,32 @@ def profile(
 
     A seeded third of the data is left out, so that verify can read it later on.
 
+    A run that is stopped (Ctrl-C, a crash, a full disk) has kept its work in P.partial.safetensors;
+    the same command with --resume goes on from there and ends in the same profile, bit by bit.
+
+    Started by torchrun, several processes share the data out and write one profile, equal in its
+    counts to that of one process.
+
     \b
     Examples:
       actprune profile zoo:digits-mlp -o P.safetensors
       actprune profile net.py:make --weights net.pt --data npz:calib.npz -o P.safetensors
+      actprune profile net.py:make --weights net.pt --data npz:calib.npz -o P.safetensors --resume
       actprune profile net.py:make --data day2.py:batches --like P1.safetensors -o P2.safetensors
+      torchrun --nproc-per-node 2 --no-python actprune profile zoo:digits-mlp -o P.safetensors
     """
-    check_new_file(out, force=force)
-    with_gram = _wants_gram(stats)
+    partial = partial_of(out)
+    check_new_file(out, force=force or resume)
+    taken = _statistics(stats)
+    if strata not in (None, "labels"):
+        raise ActpruneError(f"--strata: known is labels, got {strata!r}.")
+    if every is not None and every < 1:
+        raise ActpruneError(f"--every: must be at least 1, got {every}.")
 
-    from actprune.loading.data import load_data
+    from actprune.loading.data import load_data, own_data
     from actprune.loading.model import load_model
     from actprune.profiling.collect import profile as collect
+    from actprune.profiling.locking import locked
     from actprune.profiling.store import load_profile, save_profile
     from actprune.recipe.load import recipe_from_flags
 
@@ -105,35 +144,68 @@ def profile(
             "version": 1,
             **given(model=model, data=data, weights=weights),
             "profile": given(
-                samples=samples, batch_size=batch_size, rule=rule, gram=with_gram, seed=seed
+                samples=samples,
+                batch_size=batch_size,
+                rule=rule,
+                gram="gram" in taken or None,
+                seed=seed,
             ),
             "prune": {"target": "lossless"},
         },
         FLAGS,
     )
     first = load_profile(like) if like else None
-    with working():
+    named = recipe.data or own_data(recipe.model)
+
+    def load() -> tuple[LoadedModel, Source]:
         loaded = load_model(recipe.model, recipe.weights)
         for line in loaded.notes:
             note(line)
-        source = load_data(recipe.data or recipe.model.partition("@")[0])
-        _move(loaded.model, device)
+        source = load_data(named, loaded)
+        _move(loaded.model, own_device(device))
+        return loaded, source
+
+    def run(model: nn.Module, source: Source, spec: str) -> Profile:
         asked = recipe.profile
         with counting("profile", asked.samples) as progress:
-            found = collect(
-                loaded.model,
+            return collect(
+                model,
                 source,
                 rule=asked.rule,
                 gram=asked.gram,
+                histogram="histogram" in taken,
+                strata="labels" if strata else None,
                 leave_out=not use_all,
                 samples=asked.samples,
                 batch_size=asked.batch_size,
                 seed=asked.seed,
-                spec=loaded.spec,
+                spec=spec,
                 like=first,
+                checkpoint=partial,
+                every=every,
+                resume=resume,
                 progress=progress,
             )
-        save_profile(found, out)
+
+    with (
+        launched() as rank,
+        resumable(own := rank.own(partial), ctx.obj or ()),
+        unless(not rank.first, locked(out)),
+        working(),
+    ):
+        if rank.first:
+            remove_undone(out)
+        if rank.size == 1 and resume and not force and is_finished(out, own):
+            found = load_profile(out)
+            note(f"{out}: the earlier run had finished.")
+        else:
+            with rank.agreeing():
+                check_unfinished(out, own, resume=resume, force=force)
+                loaded, source = load()
+            found = run(loaded.model, source, loaded.spec)
+            if rank.first:
+                save_profile(found, out)
+        own.unlink(missing_ok=True)
     if json:
         emit_json(summary(found, out))
         return
@@ -166,14 +238,12 @@ def summary(found: Profile, path: Path) -> dict[str, Any]:
     }
 
 
-def _wants_gram(stats: str | None) -> bool | None:
-    if stats is None:
-        return None
-    asked = [s.strip() for s in stats.split(",")]
+def _statistics(stats: str | None) -> list[str]:
+    asked = [] if stats is None else [s.strip() for s in stats.split(",")]
     for s in asked:
         if s not in STATISTICS:
             raise ActpruneError(f"--stats: known are {', '.join(STATISTICS)}, got {s!r}.")
-    return "gram" in asked
+    return asked
 
 
 def _move(model: nn.Module, device: str) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from actprune.files import check_new_folder
 
-from ._console import emit, emit_json, table, working
+from ._console import emit, emit_json, note, table, working
 from ._options import Json, ProfileFile
 
 if TYPE_CHECKING:
@@ -24,6 +24,14 @@ def theory(
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", metavar="DIR", help="Also write theory.json into this folder."),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="T",
+            help="Count as if profiled with --rule magnitude:T, to the nearest of two thresholds "
+            "an octave; needs a profile with --stats histogram.",
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -39,6 +47,7 @@ def theory(
     Examples:
       actprune theory P.safetensors
       actprune theory P.safetensors --json | jq '.sites[].free'
+      actprune theory P.safetensors --threshold 0.05
     """
     if out is not None:
         check_new_folder(out)
@@ -47,7 +56,16 @@ def theory(
     from actprune.profiling.store import load_profile
     from actprune.theory import fit
 
-    found = fit(load_profile(profile))
+    seen = load_profile(profile)
+    if threshold is None:
+        found = fit(seen)
+    else:
+        from actprune.profiling.thresholds import relative_thresholds, rethresholded
+
+        taken = relative_thresholds(seen, threshold)
+        for site, t in taken.items():
+            note(f"{site}: active where |a| > {t:.4g}")
+        found = fit(rethresholded(seen, taken))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         text = jsonlib.dumps(found.to_dict(), indent=1, allow_nan=False)

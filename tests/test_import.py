@@ -32,7 +32,7 @@ def test_importing_loads_nothing_heavy_and_touches_no_gpu(tmp_path: Path) -> Non
 def test_the_public_names_exist_and_say_what_they_are() -> None:
     for name in (
         "profile", "fit", "plan", "prune", "verify", "masked", "merge", "subtract", "diff",
-        "survey", "load",
+        "survey", "load", "Profiler",
         "load_profile", "save_profile", "save_pruned", "Profile", "Theory", "Plan", "Verdict",
         "Compensation", "ActpruneError", "BudgetError",
     ):  # fmt: skip

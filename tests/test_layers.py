@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOW = (
     "errors", "files", "ops", "data", "running", "sites", "profiling", "theory", "refit",
-    "planning", "pruning", "verifying", "reporting", "zoo", "loading", "recipe",
+    "planning", "pruning", "verifying", "reporting", "zoo", "loading", "integrations", "recipe",
 )  # fmt: skip
 ONLY = {"theory": {"errors", "theory"}, "ops": {"errors", "ops"}, "errors": {"errors"}}
 

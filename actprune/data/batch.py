@@ -44,6 +44,17 @@ class Batch:
         documents = None if self.documents is None else self.documents[index]
         return self._map(lambda x: x[index.to(x.device)], self.ids[index], documents)
 
+    def shortened(self, tokens: int) -> Batch:
+        """Packed windows cut to their first tokens; any other batch as it is."""
+        if self.documents is None or self.documents.shape[1] <= tokens:
+            return self
+        shape = self.documents.shape
+
+        def short(x: Tensor) -> Tensor:
+            return x[:, :tokens] if x.shape[:2] == shape else x
+
+        return self._map(short, self.ids, short(self.documents))
+
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on `device`."""
         return self._map(lambda x: x.to(device), self.ids, self.documents)

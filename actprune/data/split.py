@@ -26,7 +26,7 @@ class Part(Enum):
     CHECK = range(24, 32)
 
 
-def _splitmix64(x: np.ndarray) -> np.ndarray:
+def splitmix64(x: np.ndarray) -> np.ndarray:
     """Steele, Lea & Flood (2014), Fast splittable pseudorandom number generators, figure 16."""
     with np.errstate(over="ignore"):
         x = x + np.uint64(0x9E3779B97F4A7C15)
@@ -35,20 +35,20 @@ def _splitmix64(x: np.ndarray) -> np.ndarray:
         return x ^ (x >> np.uint64(31))
 
 
-def _draw(ids: Tensor, seed: int, stream: int) -> np.ndarray:
+def draw(ids: Tensor, seed: int, stream: int) -> np.ndarray:
     """One uint64 per id, independent between seeds and streams."""
-    key = _splitmix64(np.array([seed & (2**64 - 1)], dtype=np.uint64) ^ np.uint64(stream << 32))
-    return _splitmix64(ids.cpu().numpy().astype(np.uint64) ^ key)
+    key = splitmix64(np.array([seed & (2**64 - 1)], dtype=np.uint64) ^ np.uint64(stream << 32))
+    return splitmix64(ids.cpu().numpy().astype(np.uint64) ^ key)
 
 
 def heldout(ids: Tensor, seed: int) -> Tensor:
     """bool [S]: the seeded third of the samples that only `verify` may read."""
-    return torch.from_numpy(_draw(ids, seed, 1) < np.uint64(2**64 // 3))
+    return torch.from_numpy(draw(ids, seed, 1) < np.uint64(2**64 // 3))
 
 
 def block_of(ids: Tensor, seed: int) -> Tensor:
     """int64 [S] in 0..31: the block a calibration sample is counted in."""
-    return torch.from_numpy((_draw(ids, seed, 2) % np.uint64(BLOCKS)).astype(np.int64))
+    return torch.from_numpy((draw(ids, seed, 2) % np.uint64(BLOCKS)).astype(np.int64))
 
 
 def in_parts(ids: Tensor, seed: int, *parts: Part) -> Tensor:

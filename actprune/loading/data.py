@@ -13,10 +13,12 @@ from torch.utils.data import Dataset, IterableDataset
 
 from actprune.data.source import Arrays, Loader, Source, as_source
 from actprune.errors import ActpruneError
+from actprune.loading.model import LoadedModel
 from actprune.loading.npz import load_npz
 from actprune.loading.resolve import Resolved, call, guarded, resolve
 from actprune.loading.specs import check_form
-from actprune.zoo.registry import find
+from actprune.loading.text import load_text
+from actprune.zoo.registry import find, find_package
 
 SCHEMES = ("npz", "zoo", "text")
 
@@ -36,13 +38,15 @@ class Guarded:
             yield batch
 
 
-def load_data(spec: str) -> Source:
+def load_data(spec: str, model: LoadedModel | None = None) -> Source:
     """Find the data that `spec` names.
 
     Args:
-        spec: `npz:FILE` (see `load_npz`), `zoo:NAME`, or `FILE.py:NAME` or `PACKAGE.MODULE:NAME`
-            where NAME is an iterable of batches (tensor, tuple or dict) or a Source, or can be
-            called without arguments and returns one. Its code is run.
+        spec: `npz:FILE` (see `load_npz`), `text:FILE` (see `load_text`), `zoo:NAME`, or
+            `FILE.py:NAME` or `PACKAGE.MODULE:NAME` where NAME is an iterable of batches (tensor,
+            tuple or dict) or a Source, or can be called without arguments and returns one. Its
+            code is run.
+        model: whose tokenizer reads text; other data need none.
 
     Raises:
         ActpruneError: if the spec names no data, the file cannot be used, or the code fails.
@@ -50,6 +54,7 @@ def load_data(spec: str) -> Source:
     if spec.startswith("npz:"):
         return load_npz(Path(spec.removeprefix("npz:")))
     if spec.startswith("zoo:"):
+        own_data(spec)
         entry, seed = find(spec)
         if seed is not None:
             raise ActpruneError(
@@ -58,10 +63,9 @@ def load_data(spec: str) -> Source:
             )
         return entry.data()
     if spec.startswith("text:"):
-        raise ActpruneError(
-            f"{spec}: this version does not read text yet; write a function that yields batches of "
-            f"tokens and name it as FILE.py:NAME."
-        )
+        if model is None:
+            raise ActpruneError(f"{spec}: text is read by a model's tokenizer; name the model too.")
+        return load_text(spec, model.tokenizer())
     check_form(spec, "data", SCHEMES)
     found = resolve(spec)
     if _is_data(found.value):
@@ -70,6 +74,22 @@ def load_data(spec: str) -> Source:
     if isinstance(data, Iterator):  # can be read once, but called again
         return Loader(iterable=Guarded(open=lambda: call(found), found=found), spec=found.spec)
     return _as_source(data, found)
+
+
+def own_data(model: str) -> str:
+    """The data that come along with a model of the zoo.
+
+    Raises:
+        ActpruneError: if the model `model` names brings none.
+    """
+    if not model.startswith("zoo:"):
+        raise ActpruneError(f"{model}: only a zoo model brings its own data; give --data.")
+    if package := find_package(model):
+        raise ActpruneError(
+            f"zoo:{package.name}: this model has no data of its own; give --data, for instance "
+            f"text:FILE."
+        )
+    return model.partition("@")[0]
 
 
 def _is_data(value: Any) -> bool:

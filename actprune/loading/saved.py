@@ -21,8 +21,8 @@ def load(
 
     Args:
         folder: written by `actprune prune`.
-        factory: returns the dense model's architecture; a zoo model needs none. What the manifest
-            names is compared, never run.
+        factory: returns the dense model's architecture; a model from the zoo or from Hugging Face
+            needs none. What else the manifest names is compared, never run.
         weights: a safetensors file to load instead of the saved one, after your own fine-tuning.
 
     Raises:
@@ -31,7 +31,7 @@ def load(
     folder = Path(folder)
     spec = read_manifest(folder).model.spec
     if factory is None:
-        if not spec.startswith("zoo:"):
+        if not spec.startswith(("zoo:", "hf:")):
             raise ActpruneError(
                 f"{folder}: pruned from {spec!r}, which is not run from a file; "
                 f"pass factory=, the function that builds the dense model."

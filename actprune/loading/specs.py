@@ -9,7 +9,7 @@ from pathlib import Path
 
 from actprune.errors import ActpruneError
 from actprune.loading.weights import SUFFIXES
-from actprune.zoo import ZOO
+from actprune.zoo import PACKAGES, ZOO
 
 
 def check_form(spec: str, what: str, schemes: Sequence[str]) -> None:
@@ -47,7 +47,7 @@ def _remedy(spec: str, what: str, schemes: Sequence[str]) -> str:
         return "; this file holds weights only: name the architecture, and the file as weights."
     if suffix in (".npz", ".txt") and what == "data":
         return f"; did you mean '{'npz' if suffix == '.npz' else 'text'}:{spec}'?"
-    if close := difflib.get_close_matches(spec.partition("@")[0], ZOO, n=1):
+    if close := difflib.get_close_matches(spec.partition("@")[0], (*ZOO, *PACKAGES), n=1):
         return f"; did you mean 'zoo:{close[0]}'?"
     return "."
 

@@ -31,6 +31,7 @@ from actprune.planning.target import Target, parse_target
 from actprune.profiling.result import Profile, SiteProfile
 from actprune.refit.settings import Compensation
 from actprune.running.hashing import model_hash
+from actprune.running.wrapped import at_hand
 from actprune.sites.cut import Cut
 
 Progress = Callable[[str], None]
@@ -63,7 +64,7 @@ def plan(
     with `batches`, the profiled data in the same order, also the patch refit and the forecasts.
 
     Args:
-        model: the dense model that was profiled.
+        model: the dense model that was profiled, in its wrapper or not (see `unwrapped`).
         target: `units=50%`, `params=`, `macs=`, `bytes=` (shares kept), `loss=+0.02`, `lossless`,
             or several of them.
         criterion: a name in `CRITERIA`, or a function from `Evidence` to `Ranking`.
@@ -82,10 +83,12 @@ def plan(
         progress: called with the name of each stage or layer done.
 
     Raises:
-        ActpruneError: for a bad argument, another model's profile or other data.
+        ActpruneError: for a bad argument, another model's profile or other data, or if the model's
+            weights are off-loaded or cannot be taken out of what wraps them.
         BudgetError: if a target cannot be reached.
     """
     start = time.perf_counter()
+    model = at_hand(model)
     targets = _targets(target)
     settings = compensation or Compensation()
     seed = profile.identity.seed if seed is None else seed

@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 
 from actprune.errors import ActpruneError
 from actprune.sites.find import Refusal
+from actprune.sites.patterns import matches
 from actprune.sites.site import Site
-
-
-def matches(name: str, pattern: str) -> bool:
-    """Shell-style (`layer1.*`), or a regular expression after `re:` that fits the whole name;
-    raises ActpruneError where it is none."""
-    if pattern.startswith("re:"):
-        try:
-            return re.fullmatch(pattern[3:], name) is not None
-        except re.error as e:
-            raise ActpruneError(f"{pattern!r} is not a regular expression: {e}.") from e
-    return fnmatchcase(name, pattern)
 
 
 def chosen_sites(
     sites: Sequence[Site], only: Sequence[str], ignore: Sequence[str], refusals: Sequence[Refusal]
 ) -> list[Site]:
-    """The sites named by `only` (all, if empty) and not by `ignore`.
+    """The sites without an obstacle named by `only` (all, if empty) and not by `ignore`.
 
     Raises:
-        ActpruneError: if a pattern names no site, or nothing is left.
+        ActpruneError: if no site can be cut, a pattern names none, or nothing is left.
     """
+    refused = [(s.name, s.obstacle) for s in sites if s.obstacle is not None]
+    sites = [s for s in sites if s.obstacle is None]
+    if not sites and refused:
+        more = f"; and {len(refused) - 1} more" if len(refused) > 1 else ""
+        raise ActpruneError(
+            f"The sites of this model can be watched but not cut "
+            f"({refused[0][0]}: {refused[0][1]}{more}); --explain lists them all."
+        )
+    refused += [(r.layer, r.reason) for r in refusals]
     if not sites:
-        why = "; ".join(f"{r.layer}: {r.reason}" for r in refusals[:4])
+        why = "; ".join(f"{layer}: {reason}" for layer, reason in refused[:4])
         raise ActpruneError(f"The model has no prunable site ({why or 'no weighted layers'}).")
     names = [s.name for s in sites]
     for pattern in (*only, *ignore):
         if not any(matches(n, pattern) for n in names):
-            refused = [f"{r.layer}: {r.reason}" for r in refusals if matches(r.layer, pattern)]
-            why = f"not prunable: {refused[0]}" if refused else f"the sites are {', '.join(names)}"
+            named = [f"{layer}: {why}" for layer, why in refused if matches(layer, pattern)]
+            why = f"not prunable: {named[0]}" if named else f"the sites are {', '.join(names)}"
             raise ActpruneError(f"No site matches {pattern!r} ({why}).")
     left = [
         s

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-import time
+import json
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from actprune.data.batch import Batch
 from actprune.data.source import Source, as_source, fingerprint
 from actprune.errors import ActpruneError
+from actprune.profiling.checkpoint import rules_hash
+from actprune.profiling.distributed import (
+    agreed_rules,
+    check_alike,
+    check_plain,
+    own_path,
+    share,
+)
 from actprune.profiling.fixing import fixed_rules
+from actprune.profiling.gram_settings import GramSettings, gram_kind
+from actprune.profiling.keeping import keeping
 from actprune.profiling.ledger import Ledger
 from actprune.profiling.observe import observe
 from actprune.profiling.reading import Reading
 from actprune.profiling.result import SOURCE_BITS, Identity, Profile, Shard
 from actprune.profiling.rules import FIXED_ON, check_rule
+from actprune.profiling.stratify import Strata
+from actprune.profiling.taken import statistics
+from actprune.profiling.team import Ranks, joined
+from actprune.profiling.total import Total, total
 from actprune.running.hashing import model_hash
 from actprune.running.state import device_of, undisturbed
+from actprune.running.wrapped import unwrapped
 from actprune.sites.find import survey
 
 STATISTICS = ("counts", "moments", "gram")
+FOUND = ("model_hash", "source")  # in what was asked for: taken from model and data
 
 
 def profile(
@@ -29,13 +45,19 @@ def profile(
     batches: Source | Iterable[Any],
     *,
     rule: str = "auto",
-    gram: bool = False,
+    gram: bool | GramSettings = False,
+    histogram: bool = False,
+    strata: Strata | None = None,
     leave_out: bool = False,
     samples: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
     spec: str = "",
     like: Profile | None = None,
+    checkpoint: Path | str | None = None,
+    every: int | None = None,
+    resume: bool = False,
+    ranks: Ranks = "together",
     progress: Callable[[int], None] = lambda samples: None,
 ) -> Profile:
     """Watch `model` on calibration data and count how its units fire.
@@ -43,77 +65,142 @@ def profile(
     The model is run in evaluation mode without gradients and left bit-identical: weights, buffers,
     modes, hooks and random states.
 
+    With `checkpoint`, SIGINT and SIGTERM let the batch at hand be counted and the checkpoint be
+    written before they take effect; a second one takes effect at once. A run that was resumed ends
+    in the same arrays, bit by bit, as one that was never stopped, given the same batch size,
+    device, number of threads and versions, and a model whose outputs depend on its inputs alone.
+
+    Where torch.distributed is initialized, as under torchrun, each rank calls this with the same
+    model and the same data and runs its share of them (see `share`); all return the whole profile.
+    Counts, extremes and first firing ids equal a single process's bit by bit; sums of float64 are
+    added in another order. What one rank raises, all raise.
+
     Args:
-        model: any module; its sites are found by `actprune.sites.survey`.
+        model: any module, in its wrapper or not (see `unwrapped`); its sites are found by
+            `actprune.sites.survey`.
         batches: a Source, or any iterable of batches: tensor, tuple `(inputs..., labels)` or dict.
         rule: `positive`, `magnitude:t` or `auto` (see `fix_rule`); fixed on the first 64 samples.
-        gram: also sum the N x N matrices of products of activations, for refits without data.
+        gram: also sum the N x N matrices of products of activations, for refits without data;
+            `GramSettings` says how, where that takes too much time or room.
+        histogram: also count magnitudes, so that other thresholds can be asked for later (see
+            `at_threshold`).
+        strata: also keep the counts of each class ("labels") or of what a callable names, one name
+            a sample of a batch (see `stratum` and `reweighted`). Not on several ranks.
         leave_out: leave the seeded third out that `verify` will read.
         samples: read only the first so many samples (before leaving out), at least 1.
         batch_size: samples a forward pass, at least 1, where the source can choose.
         seed: of the blocks and the held-out third.
         spec: how to name the model in reports.
         like: take the rules' thresholds from this profile, so that the two can be merged.
-        progress: called with the number of samples after each batch.
+        checkpoint: a file that keeps what has been counted until the run has ended; remove it when
+            the profile is saved. It must not exist yet, unless `resume` is set. Several ranks keep
+            one each, with `.0of2` and so on behind its name.
+        every: batches between checkpoints, at least 1; by default about half a minute lies between
+            them, and more where writing would take over 2 % of the time.
+        resume: go on from `checkpoint`; from the start where there is none.
+        ranks: "alone" profiles on this rank by itself, whatever the others do: for loaders that
+            give each rank samples of its own, whose profiles `merge` then adds up if all ranks
+            take the thresholds of one (see `like`).
+        progress: called with the number of samples after each batch, skipped ones included.
 
     Raises:
-        ActpruneError: if the data are empty or do not fit the model, or activations are not finite.
+        ActpruneError: if the data are empty or do not fit the model, activations are not finite,
+            or the checkpoint is another run's, in use, or cannot be written; if the model cannot be
+            taken out of what wraps it; or if the ranks differ in model or data, or one is lost.
     """
     check_rule(rule)
     for name, number in (("samples", samples), ("batch_size", batch_size)):
         if number is not None and number < 1:
             raise ActpruneError(f"{name} must be at least 1, got {number}.")
-    start = time.perf_counter()
+    model = unwrapped(model)
     source = as_source(batches)
     reading = Reading(
         source=source, samples=samples, batch_size=batch_size, leave_out=leave_out, seed=seed
     )
-    opened = reading.open(FIXED_ON)
-    device = device_of(model)
-    found = survey(model, opened.first.to(device))
-    origin = fingerprint(opened.first)
-    with undisturbed(model):
-        ledger = Ledger(
-            found.sites,
-            fixed_rules(model, opened.head, found.sites, rule, like),
-            with_gram=gram,
-            device=device,
-            seed=seed,
-            source=int(origin[:5], 16) << SOURCE_BITS,
-        )
-        last_id = -1
-        for index, (whole, batch) in enumerate(opened.stream):
-            last_id = last_sample(whole)
-            if batch is not None:
-                ledger.open(batch)
-                observe(model, batch.to(device), found.sites, ledger.see, what=f"batch {index}")
-                ledger.close(index)
-            progress(len(whole))
-        sites = ledger.freeze()
-    return Profile(
-        identity=Identity(
+    with (
+        joined(ranks) as team,
+        keeping(
+            checkpoint and own_path(checkpoint, team.rank, team.size), every=every, resume=resume
+        ) as keeper,
+    ):
+        check_plain(team, batches)
+        opened = reading.open(FIXED_ON)
+        device = device_of(model)
+        found = survey(model, opened.first.to(device))
+        origin = fingerprint(opened.first)
+        identity = Identity(
             model=spec or type(model).__name__,
             model_hash=model_hash(model),
             data=source.spec,
             seed=seed,
             heldout=leave_out,
-            statistics=STATISTICS if gram else STATISTICS[:2],
-        ),
+            statistics=statistics(gram, histogram, strata),
+        )
+        asked = {
+            **identity.model_dump(mode="json", exclude={"model"}),
+            "source": origin,
+            "samples": samples,
+            "batch_size": batch_size,
+            "rule": rule,
+            "like": rules_hash(like) if like else None,
+            "gram": gram_kind(gram),
+        }
+        check_alike(
+            team,
+            model=identity.model_hash,
+            data=origin,
+            arguments=json.dumps({k: v for k, v in asked.items() if k not in FOUND}),
+            sites=json.dumps([s.model_dump(mode="json") for s in found.sites]),
+        )
+        known = keeper.rules(asked, found.sites)
+        with undisturbed(model):
+            ledger = Ledger(
+                found.sites,
+                agreed_rules(
+                    team,
+                    lambda: known or fixed_rules(model, opened.head, found.sites, rule, like),
+                ),
+                with_gram=gram,
+                with_histogram=histogram,
+                strata=strata,
+                device=device,
+                seed=seed,
+                source=int(origin[:5], 16) << SOURCE_BITS,
+            )
+            keeper.begin(ledger)
+            for whole, batch in keeper.unread(share(team, reading, opened), progress):
+                index = keeper.batches
+                with keeper.counting(whole):
+                    if batch is not None:
+                        ledger.open(batch)
+                        there = batch.to(device)
+                        observe(model, there, found.sites, ledger.see, what=f"batch {index}")
+                        ledger.close(index)
+                progress(len(whole))
+                keeper.keep()
+            counted = total(
+                team,
+                Total(
+                    sites=ledger.freeze(),
+                    samples=ledger.sums.samples,
+                    last_id=keeper.last_id,
+                    seconds=keeper.seconds,
+                    strata=ledger.freeze_strata(),
+                ),
+            )
+    return Profile(
+        identity=identity,
         shards=(
             Shard(
                 source=origin,
                 start=int(opened.first.ids[0]),
-                stop=last_id + 1,
-                samples=ledger.sums.samples,
+                stop=counted.last_id + 1,
+                samples=counted.samples,
             ),
         ),
-        sites=sites,
+        sites=counted.sites,
         refusals=found.refusals,
         census=found.census,
-        seconds=time.perf_counter() - start,
+        seconds=counted.seconds,
+        strata=counted.strata,
     )
-
-
-def last_sample(batch: Batch) -> int:
-    """The id of the last sample that a batch holds, or a piece of it."""
-    return int(batch.ids[-1] if batch.documents is None else batch.documents[-1, -1])

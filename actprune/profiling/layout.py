@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from actprune.errors import ActpruneError
 from actprune.sites.site import Site
 
 
-def by_unit(site: Site, x: Tensor, *, conv_consumer: bool) -> Tensor:
+def by_unit(site: Site, x: Tensor, *, conv_consumer: bool, samples: int | None = None) -> Tensor:
     """The units of `site` in its consumer's input `x`.
 
     Convolution: [S, C, H, W] -> [S, U, H*W]. Linear: [S, F] or [S, T, F] -> [S, U, T * repeat];
-    flattened channels give their pixels as positions.
+    flattened channels give their pixels as positions. A flat site's [S * T, F] -> [S, U, T] needs
+    `samples`, S.
+
+    Raises:
+        ActpruneError: if the rows of a flat site are not as many for each of the samples.
     """
     slot = site.consumer
     width = site.units * slot.repeat
+    if site.flat:
+        assert samples is not None
+        if len(x) % samples:
+            raise ActpruneError(
+                f"{slot.module} reads {len(x)} rows of {samples} samples, not as many of each; "
+                f"give samples of one length, padded."
+            )
+        x = x.unflatten(0, (samples, -1))
     if conv_consumer:
         return x.narrow(1, slot.offset, width).flatten(2)
     x_STF = x.narrow(-1, slot.offset, width).reshape(len(x), -1, width)

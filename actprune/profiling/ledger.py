@@ -8,7 +8,7 @@ model does not pay for them layer by layer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,12 +17,14 @@ from actprune.data.batch import Batch
 from actprune.data.split import block_of
 from actprune.errors import ActpruneError
 from actprune.ops.backend import Backend
-from actprune.ops.gram import gram
 from actprune.ops.stats import native_takes, unit_stats_into
-from actprune.profiling.result import FOLDS, SiteProfile
+from actprune.profiling.gram_settings import GramSettings
+from actprune.profiling.result import SiteProfile, Stratum
 from actprune.profiling.rows import Rows
 from actprune.profiling.rules import Rule
-from actprune.profiling.sums import STATS, Sums
+from actprune.profiling.strata_sums import StrataSums
+from actprune.profiling.stratify import Strata, strata_by
+from actprune.profiling.sums import STATS, Sums, summed
 from actprune.sites.site import Site
 
 # Activations reduced in plain PyTorch before a compiler is called. Half a second of compiling is
@@ -51,7 +53,9 @@ class Ledger:
         sites: Sequence[Site],
         rules: Mapping[str, Rule],
         *,
-        with_gram: bool,
+        with_gram: bool | GramSettings,
+        with_histogram: bool = False,
+        strata: Strata | None = None,
         device: torch.device,
         seed: int = 0,
         source: int = 0,
@@ -60,8 +64,16 @@ class Ledger:
         """`seed` decides the samples' blocks; `source` is added to the ids of first firings.
 
         `backend` "auto" takes compiled C on the CPU once there has been work enough to repay it.
+
+        Raises:
+            ActpruneError: if there is no room for Gram matrices, or `strata` names nothing.
         """
-        self.sums = Sums(sites, rules, with_gram=with_gram, device=device)
+        self.sums = Sums(
+            sites, rules, with_gram=with_gram, with_histogram=with_histogram, device=device
+        )
+        self._strata = strata_by(strata)
+        self._per_stratum = StrataSums(sites, rules, device)
+        self._stratum_R: list[str] | None = None  # of the batch's samples
         self.unfinished: Unfinished | None = None
         self._device, self._seed, self._source = device, seed, source
         self._backend: Backend = backend
@@ -73,7 +85,12 @@ class Ledger:
         self._reduced = 0
 
     def open(self, batch: Batch) -> None:
-        """Begin a batch."""
+        """Begin a batch.
+
+        Raises:
+            ActpruneError: if its samples' strata cannot be told.
+        """
+        self._stratum_R = None if self._strata is None else self._strata(batch)
         self._rows = Rows.of(batch)
         self._block_R = block_of(self._rows.ids, self._seed)
         if self._page.shape[1] != len(self._rows):
@@ -82,10 +99,12 @@ class Ledger:
         self._seen.clear()
 
     def see(self, name: str, a_SUP: Tensor) -> None:
-        """Reduce one site's activations of this batch."""
+        """Reduce one site's activations of this batch, on the device where they are: only the
+        statistics go from there to the model's first device."""
         rule, columns = self.sums.rules[name], self.sums.columns[name]
         backend = self._backend
-        if backend == "auto" and self._reduced >= REPAYS_COMPILING and native_takes(a_SUP):
+        much = self._reduced >= REPAYS_COMPILING and a_SUP.device == self._device
+        if backend == "auto" and much and native_takes(a_SUP):
             backend = "native"
         self._reduced += a_SUP.numel()
         for piece in self._rows.pieces:
@@ -98,9 +117,12 @@ class Ledger:
                 backend=backend,
             )
             self._positions_RK[piece.rows, self._site_of[name]] = part.shape[-1]
+            ids, block = self._rows.ids[piece.rows], self._block_R[piece.rows]
+            if self.sums.rooms is not None:
+                self.sums.rooms.add(name, ids, block, part, self._seed)
+            if self.sums.with_histogram:
+                self.sums.add_positions(name, block, part)
         self._seen.add(name)
-        if name in self.sums.gram:
-            self._add_gram(self.sums.gram[name], a_SUP)
 
     def close(self, index: int) -> None:
         """Settle batch number `index`.
@@ -122,10 +144,29 @@ class Ledger:
         else:
             self._settle(self._rows.ids, self._page, self._positions_RK)
 
+    def restore(self, frozen: Sequence[SiteProfile], unfinished: Unfinished | None) -> None:
+        """Go on from the sums and the unfinished document of a ledger of the same sites."""
+        self.sums.restore(frozen)
+        if unfinished is not None:
+            page = unfinished.page.to(self._device)
+            unfinished = replace(unfinished, page=page)
+        self.unfinished = unfinished
+        for index, profile in enumerate(frozen):
+            held = 0 if unfinished is None else int(unfinished.positions[0, index])
+            self._reduced += profile.units * (int(profile.positions.sum()) + held)
+
     def freeze(self) -> tuple[SiteProfile, ...]:
         """The result so far, one profile a site."""
         self.finish()
         return self.sums.freeze()
+
+    def freeze_strata(self) -> tuple[Stratum, ...]:
+        """The result so far of each stratum met; none where they were not asked for."""
+        return self._per_stratum.freeze()
+
+    def restore_strata(self, frozen: Sequence[Stratum]) -> None:
+        """Go on from strata that `freeze_strata` gave for the same sites."""
+        self._per_stratum.restore(frozen)
 
     def finish(self) -> None:
         """Count the document that was held back: there is no more of it."""
@@ -134,13 +175,14 @@ class Ledger:
             self._settle(torch.tensor([last.id]), last.page, last.positions)
 
     def _settle(self, id_R: Tensor, page: Tensor, positions_RK: Tensor) -> None:
-        if len(id_R):
-            self.sums.add(
-                (id_R + self._source).to(self._device),
-                block_of(id_R, self._seed).to(self._device),
-                page,
-                positions_RK.to(self._device),
-            )
+        if not len(id_R):
+            return
+        ids = (id_R + self._source).to(self._device)
+        block = block_of(id_R, self._seed).to(self._device)
+        positions = positions_RK.to(self._device)
+        self.sums.add(ids, block, page, positions)
+        if self._stratum_R is not None:
+            self._per_stratum.add(self._stratum_R, ids, block, page, positions)
 
     def _held_back(
         self, id_R: Tensor, page: Tensor, positions_RK: Tensor
@@ -157,15 +199,6 @@ class Ledger:
         )
         return id_D[:-1], page[:, :-1], positions_DK[:-1]
 
-    def _add_gram(self, into: Tensor, a_SUP: Tensor) -> None:
-        for fold, part in enumerate(FOLDS):
-            inside_R = (self._block_R >= part.value.start) & (self._block_R < part.value.stop)
-            for piece in self._rows.pieces:
-                rows = a_SUP[piece.samples, :, piece.positions]
-                kept = rows[inside_R[piece.rows].to(rows.device)]
-                if len(kept):
-                    into[fold] += gram(kept.transpose(1, 2).reshape(-1, a_SUP.shape[1]))
-
     def _refuse(self, square_RW: Tensor, index: int) -> None:
         """Name the first site, in running order, whose activations were not finite."""
         for name, columns in self.sums.columns.items():
@@ -180,10 +213,11 @@ def _by_document(id_R: Tensor, page: Tensor, positions_RK: Tensor) -> tuple[Tens
     """Put rows that follow each other under one id together: D documents."""
     id_D, document_R = torch.unique_consecutive(id_R, return_inverse=True)
     to = document_R.to(page.device)
-    joined = page.new_zeros((STATS, len(id_D), page.shape[2]))
+    joined = page.new_empty((STATS, len(id_D), page.shape[2]))
     for stat in range(3):
-        joined[stat].index_add_(0, to, page[stat])
-    joined[3].index_reduce_(0, to, page[3], "amin", include_self=False)
-    joined[4].index_reduce_(0, to, page[4], "amax", include_self=False)
+        joined[stat] = summed(to, page[stat], len(id_D))
+    to_RW = to[:, None].expand(page.shape[1:])
+    joined[3].scatter_reduce_(0, to_RW, page[3], "amin", include_self=False)
+    joined[4].scatter_reduce_(0, to_RW, page[4], "amax", include_self=False)
     positions_DK = torch.zeros((len(id_D), positions_RK.shape[1]), dtype=torch.int64)
     return id_D, joined, positions_DK.index_add_(0, document_R, positions_RK)

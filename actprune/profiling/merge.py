@@ -8,14 +8,15 @@ from dataclasses import replace
 import numpy as np
 
 from actprune.errors import ActpruneError
-from actprune.profiling.result import NEVER, Profile, Shard, SiteProfile
+from actprune.profiling.result import NEVER, Profile, Shard, SiteProfile, Stratum, in_order
 
 
 def merge(a: Profile, b: Profile) -> Profile:
     """The profile of both profiles' samples together.
 
     Exact for counts, extremes and first firing ids, whatever the order; sums of activations and
-    Gram matrices are float64 additions. What is unknown in one profile is unknown in the sum.
+    Gram matrices are float64 additions. What is unknown in one profile is unknown in the sum;
+    strata add up by their names.
 
     Raises:
         ActpruneError: if model, firing rules, seed or statistics differ, or samples overlap.
@@ -27,7 +28,8 @@ def merge(a: Profile, b: Profile) -> Profile:
         a,
         identity=a.identity.model_copy(update={"data": joined_names(data)}),
         shards=shards,
-        sites=tuple(_add(x, y) for x, y in zip(a.sites, b.sites, strict=True)),
+        sites=_add_sites(a.sites, b.sites),
+        strata=_add_strata(a.strata, b.strata),
         seconds=a.seconds + b.seconds,
     )
 
@@ -72,6 +74,26 @@ def _joined(a: tuple[Shard, ...], b: tuple[Shard, ...]) -> tuple[Shard, ...]:
     return tuple(sorted((*a, *b), key=lambda s: (s.source, s.start)))
 
 
+def _add_strata(a: tuple[Stratum, ...], b: tuple[Stratum, ...]) -> tuple[Stratum, ...]:
+    """By name; a stratum that one side has not met counts nothing there."""
+    found = {s.name: s for s in a}
+    for y in b:
+        x = found.get(y.name)
+        found[y.name] = y if x is None else replace(x, sites=_add_sites(x.sites, y.sites))
+    every = in_order(found.values())
+    if all(site.low is not None for s in every for site in s.sites):
+        return every
+    return tuple(replace(s, sites=tuple(map(_without_extremes, s.sites))) for s in every)
+
+
+def _without_extremes(site: SiteProfile) -> SiteProfile:
+    return replace(site, low=None, high=None, first=None)
+
+
+def _add_sites(a: tuple[SiteProfile, ...], b: tuple[SiteProfile, ...]) -> tuple[SiteProfile, ...]:
+    return tuple(_add(x, y) for x, y in zip(a, b, strict=True))
+
+
 def _add(a: SiteProfile, b: SiteProfile) -> SiteProfile:
     return replace(
         a,
@@ -85,6 +107,9 @@ def _add(a: SiteProfile, b: SiteProfile) -> SiteProfile:
         high=_both(np.maximum, a.high, b.high),
         first=_both(_earlier, a.first, b.first),
         gram=_both(np.add, a.gram, b.gram),
+        gram_drawn=_both(np.add, a.gram_drawn, b.gram_drawn),
+        histogram_positions=_both(np.add, a.histogram_positions, b.histogram_positions),
+        histogram_samples=_both(np.add, a.histogram_samples, b.histogram_samples),
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from actprune.data.batch import Batch
-from actprune.data.source import Source
+from actprune.data.source import Predicate, Source
 from actprune.data.split import heldout
 from actprune.errors import ActpruneError
 
@@ -66,6 +66,10 @@ class Reading:
             )
         return Opened(first=first, head=head, stream=_again(taken, stream))
 
+    def documents(self, keep: Predicate) -> Iterator[Read]:
+        """Of a text, the documents to calibrate on that `keep` wants too, packed by themselves."""
+        return replace(self, source=self.source.where(keep))._documents()
+
     def _samples(self, raw: Iterator[Batch]) -> Iterator[Read]:
         left = self.samples
         for batch in raw:
@@ -97,3 +101,8 @@ class Reading:
 def _again(taken: list, rest: Iterator) -> Iterator:
     yield from taken
     yield from rest
+
+
+def last_sample(batch: Batch) -> int:
+    """The id of the last sample that a batch holds, or a piece of it."""
+    return int(batch.ids[-1] if batch.documents is None else batch.documents[-1, -1])

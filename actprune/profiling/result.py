@@ -1,10 +1,11 @@
 """A profile: what was counted, as a frozen, additive result.
 
-Shapes: B = 32 blocks of samples, N units.
+Shapes: B = 32 blocks of samples, Q = 4 quarters of them, N units, H = 66 bins of magnitudes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,9 @@ SOURCE_BITS = 40  # a firing id is (source << 40) | index: unique over data sets
 
 # the parts of the samples, in the order of a Gram matrix's folds
 FOLDS = (Part.FIT, Part.SELECT, Part.CHECK)
+
+# histograms are kept per quarter: 8 blocks each, so that other thresholds have errors too
+QUARTERS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # eq would compare arrays
@@ -43,6 +47,12 @@ class SiteProfile:
     high: np.ndarray | None  # float64 [N], greatest
     first: np.ndarray | None  # int64 [N], id of the first sample that fired the unit, or NEVER
     gram: np.ndarray | None  # float64 [3, N, N], sums of a a^T over positions per fold
+    # float64 [3, 2, N] where the Gram matrix is of drawn positions: the sums of a over them, and
+    # the variances behind `gram_stderr`; None where every position counts
+    gram_drawn: np.ndarray | None = None
+    # int64 [Q, N, H] each, bins as in `actprune.ops.histogram`; None where not taken
+    histogram_positions: np.ndarray | None = None  # |a|
+    histogram_samples: np.ndarray | None = None  # the largest |a| of each sample
 
     @property
     def units(self) -> int:
@@ -68,6 +78,24 @@ class SiteProfile:
     def variance(self) -> np.ndarray:
         """Variance over positions (divided by their number), float64 [N], >= 0."""
         return np.maximum(self.second_moment - self.mean**2, 0.0)
+
+    @property
+    def gram_stderr(self) -> np.ndarray | None:
+        """Standard errors of the Gram matrix's entries for the positions left out, [3, N, N].
+
+        Zero where every position counts; an upper bound in expectation otherwise (ours). With m
+        of a sample's P positions drawn without replacement, the variance of the sum over them of
+        z = a_i a_j, times P / m, is P^2 (1 - m/P) S^2 / m (Cochran 1977, Sampling Techniques,
+        eq. 2.8), and S^2 is at most the sum of z^2 / (P - 1), hence, by Cauchy and Schwarz,
+        at most sqrt(sum a_i^4 sum a_j^4) / (P - 1). What the profile sums over samples, per unit,
+        is V_i = P (P - m) / (m (P - 1)) x the estimate of sum a_i^4; the error is (V_i V_j)^(1/4).
+        """
+        if self.gram is None:
+            return None
+        if self.gram_drawn is None:
+            return np.zeros_like(self.gram)
+        root = np.sqrt(np.sqrt(self.gram_drawn[:, 1]))
+        return root[:, :, None] * root[:, None, :]
 
     @property
     def extremes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -120,6 +148,30 @@ class Identity(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stratum:
+    """The counts of one group of samples, as of one class or domain."""
+
+    name: str
+    sites: tuple[SiteProfile, ...]  # as the profile's, without Gram matrices and histograms
+
+    @property
+    def samples(self) -> int:
+        """Calibration samples of this stratum, 0 for a model without sites."""
+        return int(self.sites[0].samples.sum()) if self.sites else 0
+
+
+def in_order(strata: Iterable[Stratum]) -> tuple[Stratum, ...]:
+    """Strata by their names, whole numbers first and by value."""
+
+    def key(stratum: Stratum) -> tuple[bool, int, str]:
+        name = stratum.name
+        whole = name.removeprefix("-").isdecimal()
+        return (not whole, int(name) if whole else 0, name)
+
+    return tuple(sorted(strata, key=key))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Profile:
     """Additive statistics of a model's sites on calibration data."""
 
@@ -129,6 +181,7 @@ class Profile:
     refusals: tuple[Refusal, ...]
     census: Census
     seconds: float
+    strata: tuple[Stratum, ...] = ()  # what `sites` are the sums of, where it was asked for
 
     @property
     def samples(self) -> int:

@@ -8,15 +8,17 @@ import numpy as np
 
 from actprune.errors import ActpruneError
 from actprune.profiling.merge import check_alike, data_names, joined_names
-from actprune.profiling.result import FOLDS, Profile, Shard, SiteProfile
+from actprune.profiling.result import FOLDS, Profile, Shard, SiteProfile, Stratum
+from actprune.profiling.sums import HISTOGRAMS
 
 
 def subtract(a: Profile, b: Profile) -> Profile:
     """The profile of the samples of `a` without those of `b`, a part that was merged into it.
 
-    Exact for counts; sums of activations and Gram matrices are float64 subtractions, off by
-    rounding relative to the sums in `a`. Extremes and first firing ids cannot be taken apart:
-    unknown afterwards, and with them which units are constant and the leave-one-out certificate.
+    Exact for counts and histograms; sums of activations and Gram matrices are float64
+    subtractions, off by rounding relative to the sums in `a`. Extremes and first firing ids cannot
+    be taken apart: unknown afterwards, and with them which units are constant and the
+    leave-one-out certificate.
 
     The data are named as in `a`, without the names of `b` where each shard has a name of its own.
 
@@ -30,7 +32,8 @@ def subtract(a: Profile, b: Profile) -> Profile:
         a,
         identity=a.identity.model_copy(update={"data": _data(a, b)}),
         shards=shards,
-        sites=tuple(_take(x, y) for x, y in zip(a.sites, b.sites, strict=True)),
+        sites=_take_sites(a.sites, b.sites),
+        strata=_take_strata(a.strata, b.strata),
         seconds=max(0.0, a.seconds - b.seconds),
     )
 
@@ -62,13 +65,42 @@ def _data(a: Profile, b: Profile) -> str:
     return a.identity.data
 
 
+def _take_strata(a: tuple[Stratum, ...], b: tuple[Stratum, ...]) -> tuple[Stratum, ...]:
+    """By name; a stratum without samples left is one that was never met."""
+    others = {s.name: s for s in b}
+    unknown = others.keys() - {s.name for s in a}
+    if unknown:
+        raise ActpruneError(
+            f"The first profile has no stratum {min(unknown)!r}, as the second has; subtract only "
+            f"profiles that were merged into the first."
+        )
+    left = []
+    for x in a:
+        y = others.get(x.name)
+        # what is not taken from is unknown all the same, as if nothing had been subtracted from it
+        rest = _take_sites(x.sites, y.sites if y is not None else tuple(map(_empty, x.sites)))
+        left.append(replace(x, sites=rest))
+    return tuple(s for s in left if s.samples)
+
+
+def _empty(site: SiteProfile) -> SiteProfile:
+    counted = ("samples", "positions", "samples_active", "positions_active", "total", "square")
+    return replace(site, **{name: np.zeros_like(getattr(site, name)) for name in counted})
+
+
+def _take_sites(a: tuple[SiteProfile, ...], b: tuple[SiteProfile, ...]) -> tuple[SiteProfile, ...]:
+    return tuple(_take(x, y) for x, y in zip(a, b, strict=True))
+
+
 def _take(a: SiteProfile, b: SiteProfile) -> SiteProfile:
     samples, positions = a.samples - b.samples, a.positions - b.positions
     samples_active = a.samples_active - b.samples_active
     positions_active = a.positions_active - b.positions_active
     silent_samples = samples[:, None] - samples_active
     silent_positions = positions[:, None] - positions_active
-    counts = (samples, positions, samples_active, positions_active)
+    counts = [samples, positions, samples_active, positions_active]
+    histograms = {name: _less(getattr(a, name), getattr(b, name)) for name in HISTOGRAMS}
+    counts += [h for h in histograms.values() if h is not None]
     if any((count < 0).any() for count in (*counts, silent_samples, silent_positions)):
         raise ActpruneError(
             f"Site {a.site.name!r}: the second profile counts more than the first, so it is not "
@@ -76,10 +108,13 @@ def _take(a: SiteProfile, b: SiteProfile) -> SiteProfile:
         )
     # where no position is left the sums are 0, whatever rounding says
     filled = positions > 0
-    gram = None
-    if a.gram is not None and b.gram is not None:
-        gram = a.gram - b.gram
-        gram[[not filled[list(part.value)].any() for part in FOLDS]] = 0.0
+    emptied = [not filled[list(part.value)].any() for part in FOLDS]
+    gram, drawn = _less(a.gram, b.gram), _less(a.gram_drawn, b.gram_drawn)
+    if gram is not None:
+        gram[emptied] = 0.0
+    if drawn is not None:
+        drawn[emptied] = 0.0
+        drawn[:, 1] = np.maximum(drawn[:, 1], 0.0)
     return replace(
         a,
         samples=samples,
@@ -92,4 +127,10 @@ def _take(a: SiteProfile, b: SiteProfile) -> SiteProfile:
         high=None,
         first=None,
         gram=gram,
+        gram_drawn=drawn,
+        **histograms,
     )
+
+
+def _less(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
+    return None if a is None or b is None else a - b

@@ -1,6 +1,7 @@
 """The additive totals of all sites, on the model's device; frozen into SiteProfiles.
 
-Shapes: B = 32 blocks, W units of all sites side by side, K sites, R rows, one a sample.
+Shapes: B = 32 blocks, Q = 4 quarters of them, W units of all sites side by side, K sites, R rows,
+one a sample, H bins of magnitudes.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ import torch
 from torch import Tensor
 
 from actprune.data.split import BLOCKS
-from actprune.profiling.result import FOLDS, NEVER, SiteProfile
+from actprune.ops.histogram import BINS, magnitude_histograms
+from actprune.ops.histogram.bins import bin_of
+from actprune.profiling.gram_rooms import GramRooms
+from actprune.profiling.gram_settings import GramSettings, gram_settings
+from actprune.profiling.result import NEVER, QUARTERS, SiteProfile
 from actprune.profiling.rules import Rule
 from actprune.sites.site import Site
 
 STATS = 5  # active, sum, square, low, high: the first axis of a page
+HISTOGRAMS = ("histogram_positions", "histogram_samples")
 _LAST = torch.iinfo(torch.int64).max
 
 
@@ -28,9 +34,11 @@ class Sums:
         sites: Sequence[Site],
         rules: Mapping[str, Rule],
         *,
-        with_gram: bool,
+        with_gram: bool | GramSettings,
+        with_histogram: bool = False,
         device: torch.device,
     ) -> None:
+        """Raises ActpruneError if Gram matrices are asked for and there is no room for them."""
         self.sites, self.rules = tuple(sites), rules
         self.columns = columns_of(sites)
         width = sum(s.units for s in sites)
@@ -45,11 +53,11 @@ class Sums:
         self._low = zeros(width, dtype=torch.float64) + torch.inf
         self._high = zeros(width, dtype=torch.float64) - torch.inf
         self._first = zeros(width) + _LAST
-        self._gram = (
-            {s.name: zeros(len(FOLDS), s.units, s.units, dtype=torch.float64) for s in sites}
-            if with_gram
-            else {}
-        )
+        bins = (QUARTERS, width if with_histogram else 0, BINS)
+        self.with_histogram = with_histogram
+        self._histogram_positions, self._histogram_samples = zeros(*bins), zeros(*bins)
+        asked = gram_settings(with_gram)
+        self.rooms = None if asked is None else GramRooms(sites, asked, device)
 
     def add(self, id_R: Tensor, block_R: Tensor, page_RW: Tensor, positions_RK: Tensor) -> None:
         """Count rows of a page [STATS, R, W], each the whole of one sample."""
@@ -57,14 +65,31 @@ class Sums:
         fires_RW = active_RW > 0
         self._samples += torch.bincount(block_R, minlength=BLOCKS)
         self._positions.index_add_(0, block_R, positions_RK)
-        self._samples_active.index_add_(0, block_R, fires_RW.long())
-        self._positions_active.index_add_(0, block_R, active_RW.long())
-        self._total.index_add_(0, block_R, total_RW)
-        self._square.index_add_(0, block_R, square_RW)
+        self._samples_active += summed(block_R, fires_RW.double(), BLOCKS).long()
+        self._positions_active += summed(block_R, active_RW, BLOCKS).long()
+        self._total += summed(block_R, total_RW, BLOCKS)
+        self._square += summed(block_R, square_RW, BLOCKS)
         self._low = torch.minimum(self._low, low_RW.amin(0))
         self._high = torch.maximum(self._high, high_RW.amax(0))
         ids_RW = torch.where(fires_RW, id_R[:, None], _LAST)
         self._first = torch.minimum(self._first, ids_RW.amin(0))
+        if self.with_histogram:
+            self._count_peaks(block_R, torch.maximum(low_RW.abs(), high_RW.abs()))
+
+    def add_positions(self, name: str, block_S: Tensor, a_SUP: Tensor) -> None:
+        """Count a site's activations by magnitude."""
+        quarter_S = quarter_of(block_S)
+        for quarter in quarter_S.unique().tolist():
+            counts_UH, _ = magnitude_histograms(a_SUP[(quarter_S == quarter).to(a_SUP.device)])
+            into_UH = self._histogram_positions[quarter, self.columns[name]]
+            into_UH += counts_UH.to(into_UH.device)
+
+    def _count_peaks(self, block_R: Tensor, peak_RW: Tensor) -> None:
+        W = peak_RW.shape[1]
+        unit_W = torch.arange(W, device=peak_RW.device)
+        slot_RW = (quarter_of(block_R)[:, None] * W + unit_W) * BINS + bin_of(peak_RW)
+        flat = slot_RW.reshape(-1)
+        self._histogram_samples.view(-1).index_add_(0, flat, torch.ones_like(flat))
 
     @property
     def samples(self) -> int:
@@ -72,9 +97,14 @@ class Sums:
         return int(self._samples.sum())
 
     @property
+    def so_far(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Over all blocks, int64: positions [K], samples active [W], positions active [W]."""
+        return self._positions.sum(0), self._samples_active.sum(0), self._positions_active.sum(0)
+
+    @property
     def gram(self) -> Mapping[str, Tensor]:
-        """float64 [folds, N, N] for each site; empty without Gram matrices."""
-        return self._gram
+        """[folds, N, N] for each site; empty without Gram matrices."""
+        return {} if self.rooms is None else self.rooms.sums
 
     def freeze(self) -> tuple[SiteProfile, ...]:
         """The totals so far, one profile a site."""
@@ -86,7 +116,7 @@ class Sums:
         frozen = []
         for index, site in enumerate(self.sites):
             columns = self.columns[site.name]
-            gram = self._gram.get(site.name)
+            gram, drawn = (None, None) if self.rooms is None else self.rooms.freeze(site.name)
             frozen.append(
                 SiteProfile(
                     site=site,
@@ -100,7 +130,13 @@ class Sums:
                     low=array(self._low[columns]),
                     high=array(self._high[columns]),
                     first=array(first[columns]),
-                    gram=None if gram is None else array(gram),
+                    gram=gram,
+                    gram_drawn=drawn,
+                    **{
+                        name: array(getattr(self, f"_{name}")[:, columns])
+                        for name in HISTOGRAMS
+                        if self.with_histogram
+                    },
                 )
             )
         return tuple(frozen)
@@ -123,9 +159,28 @@ class Sums:
             put(self._low[columns], profile.low)
             put(self._high[columns], profile.high)
             put(self._first[columns], profile.first)
-            if profile.gram is not None:
-                put(self._gram[profile.site.name], profile.gram)
+            if self.rooms is not None:
+                self.rooms.restore(profile)
+            if self.with_histogram:
+                put(self._histogram_positions[:, columns], profile.histogram_positions)
+                put(self._histogram_samples[:, columns], profile.histogram_samples)
         self._first[self._first == NEVER] = _LAST
+
+
+def quarter_of(block: Tensor) -> Tensor:
+    """Which quarter of the blocks each block lies in, 0 to 3."""
+    return block // (BLOCKS // QUARTERS)
+
+
+def summed(group_R: Tensor, x_RW: Tensor, groups: int) -> Tensor:
+    """The rows of `x_RW`, float64 and finite, summed by group: [groups, W].
+
+    A product with a matrix of zeros and ones, exact for counts below 2^53: `index_add_` on a GPU
+    adds floats in any order.
+    """
+    member_GR = x_RW.new_zeros((groups, len(group_R)))
+    member_GR[group_R, torch.arange(len(group_R), device=group_R.device)] = 1.0
+    return member_GR @ x_RW
 
 
 def columns_of(sites: Sequence[Site]) -> dict[str, slice]:

@@ -13,6 +13,7 @@ from actprune.planning.result import Plan
 from actprune.profiling.result import Profile
 from actprune.pruning.prune import compensated
 from actprune.running.substitute import substituted
+from actprune.running.wrapped import at_hand
 
 
 @contextmanager
@@ -24,5 +25,6 @@ def masked(
     batches: Source | Iterable[Any] | None = None,
 ) -> Iterator[nn.Module]:
     """Within the block `model` computes what the pruned model would; its weights stay untouched."""
+    model = at_hand(model)
     with substituted(model, compensated(model, plan, profile, batches=batches)):
         yield model

@@ -18,6 +18,7 @@ from actprune.refit.independent import compensate_from_profile
 from actprune.refit.sequential import compensate
 from actprune.running.hashing import model_hash
 from actprune.running.substitute import Affine
+from actprune.running.wrapped import at_hand
 
 
 def prune(
@@ -34,15 +35,16 @@ def prune(
 
     Args:
         model: a fresh copy of the dense model that was planned for; left as it is, unless
-            `in_place`.
+            `in_place`. A wrapper (see `unwrapped`) is left away, also from what is returned.
         plan: from `plan` or a file.
         profile: where there are no batches, the means and Gram matrices to compensate with.
         batches: the profiled data in the same order; the compensation uses the plan's parts.
 
     Raises:
-        ActpruneError: if the model is not the planned one, or what the compensation needs is
-            missing.
+        ActpruneError: if the model is not the planned one, its weights are off-loaded or cannot be
+            taken out of what wraps them, or what the compensation needs is missing.
     """
+    model = at_hand(model)
     maps = compensated(model, plan, profile, batches=batches, progress=progress)
     small = model if in_place else copy.deepcopy(model)
     shrink(small, plan.all_sites, plan.cut, maps)

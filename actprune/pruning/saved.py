@@ -17,6 +17,7 @@ from actprune.errors import ActpruneError
 from actprune.files import write_atomically
 from actprune.planning.result import Frozen, ModelRef, Plan
 from actprune.pruning.surgery import add_biases, shrink
+from actprune.running.wrapped import at_hand, unwrapped
 from actprune.sites.cut import Cut
 from actprune.sites.site import Site
 
@@ -40,7 +41,8 @@ class Manifest(Frozen):
 
 
 def save_pruned(small: nn.Module, dense: nn.Module, plan: Plan, folder: Path) -> None:
-    """Write model.safetensors and actprune.json into `folder`."""
+    """Write model.safetensors and actprune.json into `folder`; raises as `at_hand`."""
+    small, dense = at_hand(small), unwrapped(dense)
     state = {  # cloned: safetensors refuses tensors that are views of one another
         k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
         for k, v in _distinct(small).items()

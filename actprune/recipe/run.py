@@ -13,7 +13,7 @@ from actprune.data.source import Source, fingerprint
 from actprune.data.split import heldout as is_heldout
 from actprune.errors import ActpruneError
 from actprune.files import new_folder, write_atomically
-from actprune.loading.data import load_data
+from actprune.loading.data import load_data, own_data
 from actprune.loading.model import load_model
 from actprune.loading.saved import load
 from actprune.planning.alike import alike
@@ -54,11 +54,12 @@ def run(
         BudgetError: if a target cannot be reached.
     """
     with new_folder(out) as folder:
+        named = recipe.data or own_data(recipe.model)
         progress("loading the model")
         loaded = load_model(recipe.model, recipe.weights)
         dense = loaded.model
-        data = load_data(recipe.data or _own_data(recipe.model))
-        heldout = None if recipe.heldout is None else load_data(recipe.heldout)
+        data = load_data(named, loaded)
+        heldout = None if recipe.heldout is None else load_data(recipe.heldout, loaded)
         if heldout is not None:
             _check_unread(heldout, {_origin(data)})
         leave_out = heldout is None if plan is None else plan.data.heldout
@@ -77,7 +78,8 @@ def run(
         progress("fitting the theory")
         theory = fit(seen)
         if plan is None:
-            plan = _plan(dense, seen, recipe, data, progress)
+            check = None if recipe.check is None else load_data(recipe.check, loaded)
+            plan = _plan(dense, seen, recipe, data, check, progress)
         progress("pruning")
         start = time.perf_counter()
         small = prune(dense, plan, batches=data, progress=lambda c: progress(f"refitting {c}"))
@@ -123,7 +125,7 @@ def verify_folder(
         data: as given to `run`: only its held-out third is read; other data are read whole. A zoo
             model brings its own.
         heldout: data to read whole.
-        model, weights: the dense model, where it is not from the zoo.
+        model, weights: the dense model, where it is not from the zoo or Hugging Face.
 
     Raises:
         ActpruneError: if the folder is not complete, or the data are those of the calibration.
@@ -131,19 +133,20 @@ def verify_folder(
     before = read_report(folder)
     plan = _read_plan(folder / PLAN)
     spec = model or plan.model.spec
-    if model is None and not spec.startswith("zoo:"):
+    if model is None and not spec.startswith(("zoo:", "hf:")):
         raise ActpruneError(
             f"{folder}: pruned from {spec!r}; name the dense model with --model, since a file "
             f"never decides what code is run."
         )
+    named = heldout or data or own_data(spec)
     progress("loading the models")
     loaded = load_model(spec, weights)
     small = load(folder, factory=lambda: copy.deepcopy(loaded.model))
     if heldout is not None:
-        source: Source = load_data(heldout)
+        source: Source = load_data(heldout, loaded)
         _check_unread(source, {origin for origin, _, _ in plan.data.origins})
     else:
-        source = _third(load_data(data or _own_data(spec)), plan)
+        source = _third(load_data(named, loaded), plan)
     verdict = verify(
         loaded.model,
         small,
@@ -160,7 +163,12 @@ def verify_folder(
 
 
 def _plan(
-    dense: nn.Module, seen: Profile, recipe: Recipe, data: Source, progress: Progress
+    dense: nn.Module,
+    seen: Profile,
+    recipe: Recipe,
+    data: Source,
+    check: Source | None,
+    progress: Progress,
 ) -> Plan:
     asked = recipe.prune
     return make_plan(
@@ -176,7 +184,7 @@ def _plan(
         drop=asked.drop,
         round_to=asked.round_to,
         batches=data,
-        check=None if recipe.check is None else load_data(recipe.check),
+        check=check,
         loss=recipe.verify.loss,
         level=recipe.verify.level,
         progress=lambda stage: progress(f"planning: {stage}"),
@@ -195,13 +203,6 @@ def _baseline(
     progress(f"baseline: {criterion}, {compensation.kind}")
     other = alike(dense, seen, plan, criterion=criterion, compensation=compensation, batches=data)
     return prune(dense, other, batches=data)
-
-
-def _own_data(spec: str) -> str:
-    """A zoo model's own data; raises ActpruneError for other models."""
-    if not spec.startswith("zoo:"):
-        raise ActpruneError(f"{spec}: only a zoo model brings its own data; give --data.")
-    return spec.partition("@")[0]
 
 
 def _third(data: Source, plan: Plan) -> Source:

@@ -73,7 +73,11 @@ class ProfileSection(Section):
     samples: int | None = Field(
         default=None, ge=1, description="Read only the first so many samples; default: all."
     )
-    batch_size: int = Field(default=128, ge=1, description="Samples a forward pass.")
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="Samples a forward pass, or windows of text; default: 128, of text 8.",
+    )
     rule: str = Field(
         default="auto",
         description="When a unit counts as active: positive (above zero), magnitude:T (|a| above T "
@@ -243,7 +247,7 @@ class Recipe(Section):
 
     version: Literal[1] = Field(description="Of the recipe format.")
     model: Annotated[str, Field(min_length=1)] = Field(
-        description="zoo:NAME, package.module:factory or file.py:factory."
+        description="zoo:NAME, hf:FOLDER-or-ID, package.module:factory or file.py:factory."
     )
     weights: Annotated[Path | None, BeforeValidator(_path)] = Field(
         default=None, description="A .safetensors, .pt, .pth or .th file of tensors."
@@ -251,8 +255,8 @@ class Recipe(Section):
     data: str | None = Field(
         default=None,
         validate_default=True,
-        description="Calibration data: npz:FILE, package.module:factory, file.py:factory or "
-        "zoo:NAME; a zoo model brings its own.",
+        description="Calibration data: npz:FILE, text:FILE, package.module:factory, "
+        "file.py:factory or zoo:NAME; a zoo model brings its own.",
     )
     heldout: str | None = Field(
         default=None,

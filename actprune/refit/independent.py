@@ -71,12 +71,15 @@ def _fold(stats: SiteProfile, part: Part) -> Moments:
         )
     blocks = list(part.value)
     rows = int(stats.positions[blocks].sum())
-    x = torch.from_numpy(np.ascontiguousarray(stats.total[blocks].sum(0)))
+    fold = FOLDS.index(part)
+    # means over the very positions that the matrix is of: the covariance has no negative variance
+    total = stats.total[blocks].sum(0) if stats.gram_drawn is None else stats.gram_drawn[fold, 0]
+    x = torch.from_numpy(np.ascontiguousarray(total))
     empty = torch.zeros(0, dtype=torch.float64)
     return Moments(
         rows=rows,
         x_P=x,
-        xx_PP=torch.from_numpy(stats.gram[FOLDS.index(part)]),
+        xx_PP=torch.from_numpy(stats.gram[fold]).double(),
         z_D=empty,
         xz_PD=torch.zeros(len(x), 0, dtype=torch.float64),
         zz_D=empty,

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from actprune.running.offloaded import with_values
+
 _ADDS = {
     torch.add,
     Tensor.add,
@@ -105,8 +107,9 @@ class Tap(TorchFunctionMode):
 
 def norm_factor(norm: Any) -> Tensor:
     """d output / d input of a batch normalization in evaluation mode, [channels]."""
-    spread = (norm.running_var + norm.eps).rsqrt()
-    return (spread if norm.weight is None else spread * norm.weight).detach()
+    own = with_values(norm)
+    spread = (own["running_var"] + norm.eps).rsqrt()
+    return (spread * own["weight"] if "weight" in own else spread).detach()
 
 
 @contextmanager

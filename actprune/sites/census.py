@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from actprune.data.batch import Batch
-from actprune.running.fastpath import module_by_module
+from actprune.running.offloaded import identities
 from actprune.sites.cut import Cut
+from actprune.sites.flops import counting_flops
 from actprune.sites.site import AXES, Site
 
 
@@ -49,8 +48,9 @@ class Census(BaseModel):
     def cost(self, sites: Sequence[Site], cut: Cut, *, adds_bias: bool = False) -> Cost:
         """Price `cut` exactly.
 
-        MACs are those of convolutions, linear layers and matrix products, as
-        torch.utils.flop_counter counts them (half its FLOPs). `adds_bias`: the compensation
+        MACs are those of convolutions, linear layers, matrix products and attention, as
+        `counting_flops` counts them (half its FLOPs); kernels that it does not know, such as
+        those of flash-attn or of a quantized layer, count nothing. `adds_bias`: the compensation
         gives each consumer of a cut site a bias where it has none.
         """
         params, macs, size = self.params, self.macs, self.bytes
@@ -130,18 +130,12 @@ def take_census(model: nn.Module, batch: Batch, names: Sequence[str]) -> Census:
     )
 
 
-@contextmanager
-def counting_flops() -> Iterator[FlopCounterMode]:
-    """Count the FLOPs of the block's forward passes, those of transformer layers too."""
-    with module_by_module(), FlopCounterMode(display=False) as counter:
-        yield counter
-
-
 def static_cost(model: nn.Module) -> Cost:
     """Parameters and bytes of `model`, MACs left 0; tensors shared between modules count once."""
-    params = {id(p): p for p in model.parameters()}
+    identity = identities(model)
+    params = {identity[name]: p for name, p in model.named_parameters()}
     saved = model.state_dict(keep_vars=True).keys()
-    buffers = {id(b): b for name, b in model.named_buffers() if name in saved}
+    buffers = {identity[name]: b for name, b in model.named_buffers() if name in saved}
     size = sum(t.numel() * t.element_size() for t in (*params.values(), *buffers.values()))
     return Cost(params=sum(p.numel() for p in params.values()), macs=0.0, bytes=size)
 

@@ -16,6 +16,7 @@ from torch_pruning.ops import _OutputOp
 from actprune.data.batch import Batch
 from actprune.running.forward import in_one_line
 from actprune.running.outputs import primary
+from actprune.sites.feeds import without_saved_tensors
 from actprune.sites.guard import WorkExceededError, call_budget
 from actprune.sites.site import Slot
 
@@ -50,6 +51,7 @@ class Couplings:
             with (
                 warnings.catch_warnings(),
                 call_budget(CALLS_A_MODULE * (len(names) + 10), "torch_pruning"),
+                without_saved_tensors(),
             ):
                 warnings.simplefilter("ignore")
                 graph = tp.DependencyGraph().build_dependency(
@@ -79,40 +81,48 @@ class Couplings:
             raise RefusedError("no path leads from it to the model's output")
         slots: list[Slot] = []
         for target, pruning, index, root in self._group(module, units):
-            outwards = self.graph.is_out_channel_pruning_fn(pruning)
-            if isinstance(target, _OutputOp):
-                raise RefusedError("its units are the model's output")
-            if isinstance(target, nn.Parameter):
-                raise RefusedError("its units are coupled with a bare parameter of the model")
             if target not in self.names:
                 continue  # an operation without weights: activation, pooling, reshape, addition
-            other = self.names[target]
+            role = "consumer"
             if isinstance(target, NORMS):
-                slots.append(_slot(other, "norm", index, root, units))
-            elif isinstance(target, MIXERS):
-                raise RefusedError(f"{other} ({type(target).__name__}) mixes its units")
-            elif not isinstance(target, (nn.Linear, nn.Conv2d)):
-                raise RefusedError(f"it is coupled with {other} ({type(target).__name__})")
-            elif isinstance(target, nn.Conv2d) and target.groups != 1:
-                raise RefusedError(f"{other} is a grouped convolution")
-            elif outwards and target is not module:
-                raise RefusedError(
-                    f"its units are coupled with those of {other}, as in a residual stream"
-                )
-            else:
-                role = "producer" if outwards else "consumer"
-                slots.append(_slot(other, role, index, root, units))
+                role = "norm"
+            elif target is module and self.graph.is_out_channel_pruning_fn(pruning):
+                role = "producer"
+            slots.append(_slot(self.names[target], role, index, root, units))
         return tuple(slots)
+
+    def _check(self, module: nn.Module, target: Any, pruning: Any) -> None:
+        """Raise RefusedError if the outputs of `module` may not be coupled with `target`."""
+        if isinstance(target, _OutputOp):
+            raise RefusedError("its units are the model's output")
+        if isinstance(target, nn.Parameter):
+            raise RefusedError("its units are coupled with a bare parameter of the model")
+        if target not in self.names or isinstance(target, NORMS):
+            return
+        other = self.names[target]
+        if isinstance(target, MIXERS):
+            raise RefusedError(f"{other} ({type(target).__name__}) mixes its units")
+        if not isinstance(target, (nn.Linear, nn.Conv2d)):
+            raise RefusedError(f"it is coupled with {other} ({type(target).__name__})")
+        if isinstance(target, nn.Conv2d) and target.groups != 1:
+            raise RefusedError(f"{other} is a grouped convolution")
+        if target is not module and self.graph.is_out_channel_pruning_fn(pruning):
+            raise RefusedError(
+                f"its units are coupled with those of {other}, as in a residual stream"
+            )
 
     def _group(self, module: nn.Module, units: int) -> list[tuple[Any, Any, list[int], list[int]]]:
         """(module, pruning function, entries, their units) for everything that shrinks together.
 
         torch-pruning's own walk over its graph never ends where a cycle of slices and
         concatenations (rotary embeddings) maps the units to new entries at every turn, and slows
-        down on the way there. This is the same walk with a limit on the layouts of one node.
+        down on the way there. This is the same walk with a limit on the layouts of one node, and
+        it ends at the first coupling that rules a cut out: the stream of a deep transformer is
+        never walked through.
 
         Raises:
-            RefusedError: if there are more, or torch-pruning fails.
+            RefusedError: if there are more layouts, a coupling rules a cut out, or torch-pruning
+                fails.
         """
         try:
             return self._walk(module, units)
@@ -124,6 +134,7 @@ class Couplings:
     def _walk(self, module: nn.Module, units: int) -> list[tuple[Any, Any, list[int], list[int]]]:
         root = self.graph.module2node[module]
         start = (root, self.graph.get_pruner_of_module(module).prune_out_channels)
+        self._check(module, module, start[1])
         layouts: dict[tuple[Any, Any], list[list[_HybridIndex]]] = {}
         stack = [(start, [_HybridIndex(idx=u, root_idx=u) for u in range(units)])]
         layouts[start] = [stack[0][1]]
@@ -139,6 +150,8 @@ class Couplings:
                 known = layouts.setdefault(reached, [])
                 if not found or found in known:
                     continue
+                if not known:
+                    self._check(module, dep.target.module, dep.handler)
                 if len(known) >= LAYOUTS:
                     raise RefusedError("torch-pruning's search for its couplings does not end")
                 known.append(found)

@@ -1,9 +1,9 @@
-"""Find every prunable site of a model, and say why each other layer is not one."""
+"""Find every site of a model, and say why each other layer is not one."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import torch
@@ -12,20 +12,27 @@ from torch.nn.utils import parametrize
 
 from actprune.data.batch import Batch
 from actprune.running.joins import tapping
+from actprune.running.offloaded import identities
 from actprune.running.state import undisturbed
+from actprune.running.wrapped import unwrapped
 from actprune.sites.calls import Calls, observe_calls
 from actprune.sites.census import Census, take_census
 from actprune.sites.coupling import Couplings, RefusedError
+from actprune.sites.feeds import Feed, find_feeds
 from actprune.sites.proof import fits, flows_only_through
+from actprune.sites.quantized import quantized_layers
 from actprune.sites.site import Site, Slot
 from actprune.sites.trial import objection
+from actprune.sites.watched import watched_sites
 
+FEW = 2  # samples that a model is traced on,
+SHORT = 32  # and tokens of each, where they are windows of packed text
 WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A layer whose units cannot be removed, and why."""
+    """A layer that is no site's producer on its own, and why."""
 
     layer: str
     reason: str
@@ -33,7 +40,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """The sites of a model in the order in which their consumers run, and what else it holds."""
+    """The sites of a model in the order in which their consumers run, and what else it holds.
+
+    Sites with an `obstacle` can be watched, not cut; the census knows the layers of the others.
+    """
 
     sites: tuple[Site, ...]
     refusals: tuple[Refusal, ...]
@@ -43,15 +53,21 @@ class Survey:
 def survey(model: nn.Module, batch: Batch) -> Survey:
     """Find the sites of `model` by tracing it on `batch` (a few samples are enough).
 
-    Each site is proposed by torch-pruning's dependency graph and then proved, by intervention and
-    by a trial cut. The model is left as it was.
+    Sites that can be cut are proposed by torch-pruning's dependency graph, whose trace and search
+    both have an end, and then proved, by intervention and by a trial cut. Among the layers left
+    over, sites that can only be watched are proposed by autograd's graph and proved by intervention
+    as well (watched.py). Each convolution and linear layer is then the name of a site or has a
+    refusal. The model is left as it was.
 
     Raises:
-        ActpruneError: if the model cannot run on the batch.
+        ActpruneError: if the model cannot run on the batch, or cannot be taken out of what wraps it
+            (see `unwrapped`).
     """
+    model = unwrapped(model)
     layers = {n: m for n, m in model.named_modules() if isinstance(m, WEIGHTED)}
     with undisturbed(model, grad=True):
-        few = batch.select(torch.arange(min(2, len(batch))))
+        whole = batch.select(torch.arange(min(FEW, len(batch))))
+        few = whole.shortened(SHORT)
         calls = observe_calls(model, few)
         try:
             couplings = Couplings.trace(model, few)
@@ -60,23 +76,67 @@ def survey(model: nn.Module, batch: Batch) -> Survey:
         else:
             with torch.no_grad():
                 sites, reasons = _sort(model, few, couplings, calls, layers)
+        feeds = find_feeds(model, few)
+    packed = quantized_layers(model)
+    for site in sites:
+        for layer in _touched([site]):
+            if layer in packed:
+                reasons[site.name] = packed[layer]
+    reasons |= packed
+    sites = [s for s in sites if s.name not in reasons]
     with undisturbed(model):
         census = take_census(model, few, _touched(sites))
         for site in sites:
             reason = objection(model, few, site, census)
             if reason is not None:
                 reasons[site.name] = reason
-    sites = [s for s in sites if s.name not in reasons]
+        sites = [s for s in sites if s.name not in reasons]
+        touched = set(_touched(sites))
+        taken = touched | _sharing(model)
+        if few is not whole:
+            census = take_census(model, whole, sorted(touched))
+        feeds = [f for f in feeds if taken.isdisjoint((*f.makers, f.consumer))]
+        watched = watched_sites(model, few, feeds, calls)
+    for site in watched:
+        obstacle = _obstacle(model, site, reasons)
+        sites.append(site.model_copy(update={"obstacle": obstacle}))
+        reasons.pop(site.name, None)
+        for other in {s.module for s in site.producers} & reasons.keys():
+            reasons[other] = f"it makes the units of site {site.name} together with that layer"
+    reasons |= _routed([f for f in feeds if f.makers[0] in reasons], calls)
     order = {name: i for i, name in enumerate(calls)}
     sites.sort(key=lambda s: order[s.consumer.module])
-    touched = set(_touched(sites))
     return Survey(
         sites=tuple(sites),
-        refusals=tuple(Refusal(layer=n, reason=reasons[n]) for n in layers if n in reasons),
+        refusals=tuple(
+            Refusal(layer=n, reason=reasons[n]) for n, _ in model.named_modules() if n in reasons
+        ),
         census=census.model_copy(
             update={"layers": {n: x for n, x in census.layers.items() if n in touched}}
         ),
     )
+
+
+def _obstacle(model: nn.Module, site: Site, reasons: Mapping[str, str]) -> str:
+    """Why a site that can be watched cannot be cut."""
+    if site.kind == "gated":
+        makers = " and ".join(dict.fromkeys(s.module for s in site.producers))
+        return f"each of its units is made by two outputs, a gate and a value, of {makers}"
+    if site.name in reasons:
+        return reasons[site.name]
+    kind = type(model.get_submodule(site.name)).__name__
+    return f"{site.name} is a {kind}; only Linear is supported so far"
+
+
+def _routed(feeds: Sequence[Feed], calls: Mapping[str, Calls]) -> dict[str, str]:
+    """Why gates and values of unknown rows make no site, by layer; torch-pruning's reason, that
+    they are coupled with each other, would mislead."""
+    return {
+        maker: f"what {f.consumer} reads is not the rows of all samples in order, as in an expert"
+        for f in feeds
+        for maker in f.makers
+        if len(f.makers) > 1 and f.consumer in calls and not calls[f.consumer].samples_first
+    }
 
 
 def _touched(sites: Sequence[Site]) -> list[str]:
@@ -91,16 +151,16 @@ def _sort(
     layers: Mapping[str, nn.Module],
 ) -> tuple[list[Site], dict[str, str]]:
     """The sites proved by intervention, and the reason against each other layer."""
-    owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
+    shared = _sharing(model)
     sites: list[Site] = []
     reasons: dict[str, str] = {}
     for name, module in layers.items():
         try:
-            _check_layer(name, module, calls, owners)
+            _check_layer(name, module, calls, shared)
             assert isinstance(module, (nn.Linear, nn.Conv2d))
             site = _site(name, module, couplings.slots(name, module))
             for slot in site.slots:
-                _check_layer(slot.module, model.get_submodule(slot.module), calls, owners)
+                _check_layer(slot.module, model.get_submodule(slot.module), calls, shared)
             consumer = site.consumer.module
             if not fits(model, site):
                 raise RefusedError(f"its units are rearranged on the way to {consumer}")
@@ -114,8 +174,15 @@ def _sort(
     return sites, reasons
 
 
+def _sharing(model: nn.Module) -> set[str]:
+    """The modules that share a parameter of their own with another one."""
+    identity = identities(model)
+    owners = Counter(identity.values())
+    return {name.rpartition(".")[0] for name, x in identity.items() if owners[x] > 1}
+
+
 def _check_layer(
-    name: str, module: nn.Module, calls: Mapping[str, Calls], owners: Counter[int]
+    name: str, module: nn.Module, calls: Mapping[str, Calls], shared: Set[str]
 ) -> None:
     if isinstance(module, WEIGHTED) and not isinstance(module, (nn.Linear, nn.Conv2d)):
         raise RefusedError(f"{name} is a {type(module).__name__}; only Conv2d is supported so far")
@@ -131,7 +198,7 @@ def _check_layer(
         raise RefusedError(f"{name} runs {runs} times in one forward pass")
     if calls[name].by_keyword:
         raise RefusedError(f"{name} is given its input by keyword; pass it as the first argument")
-    if any(owners[id(p)] > 1 for p in module.parameters(recurse=False)):
+    if name in shared:
         raise RefusedError(f"{name} shares a parameter with another layer")
     if isinstance(module, nn.Conv2d) and module.padding_mode != "zeros":
         raise RefusedError(f"{name} pads by {module.padding_mode!r}; only 'zeros' is supported")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 Role: TypeAlias = Literal["producer", "norm", "consumer"]
-Kind: TypeAlias = Literal["linear", "conv"]
+Kind: TypeAlias = Literal["linear", "gated", "conv"]
 
 # tensor -> the axis along which the units lie, for each role a module can play at a site
 AXES: Mapping[Role, Mapping[str, int]] = {
@@ -41,19 +41,30 @@ class Slot(BaseModel):
 
 
 class Site(BaseModel):
-    """`units` units made by one producer and read, after the nonlinearity, by one consumer."""
+    """`units` units made by one producer and read, after the nonlinearity, by one consumer.
+
+    At a `gated` site each unit is made by two outputs, f(gate) * value, and the site has two
+    producer slots in the order of their calls: in two modules, or in the halves of one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str  # the producer's module name
+    name: str  # the first producer's module name
     kind: Kind
     units: int
     slots: tuple[Slot, ...]
     norms_after: tuple[str, ...] = ()  # batch normalizations straight behind the consumer
+    obstacle: str | None = None  # why the units can be watched but not cut; None where they can be
+    flat: bool = False  # the consumer reads samples and positions as one axis, [S * P, units]
 
     @property
     def producer(self) -> Slot:
-        return next(s for s in self.slots if s.role == "producer")
+        """The first of the producers; the only one unless the site is gated."""
+        return self.producers[0]
+
+    @property
+    def producers(self) -> tuple[Slot, ...]:
+        return tuple(s for s in self.slots if s.role == "producer")
 
     @property
     def consumer(self) -> Slot:

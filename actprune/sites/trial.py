@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from actprune.data.batch import Batch
 from actprune.running.forward import in_one_line
+from actprune.running.offloaded import brought_in
 from actprune.running.outputs import every_tensor
-from actprune.sites.census import Census, counting_flops
+from actprune.sites.census import Census
 from actprune.sites.cut import Cut
+from actprune.sites.flops import counting_flops
 from actprune.sites.proof import agree, zeroing
 from actprune.sites.site import AXES, Site
 
@@ -31,7 +33,8 @@ def objection(model: nn.Module, batch: Batch, site: Site, census: Census) -> str
         expected = list(every_tensor(batch.run(model)))
     cut = Cut.removing([site], {site.name: unit.tolist()})
     try:
-        with without(model, site, unit), counting_flops() as counter:
+        layers = [slot.module for slot in site.slots]
+        with brought_in(model, layers), without(model, site, unit), counting_flops() as counter:
             found = list(every_tensor(batch.run(model)))
     except Exception as e:  # the user's own forward may raise anything
         return f"the model's code fixes their number ({in_one_line(e)})"

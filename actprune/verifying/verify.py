@@ -21,6 +21,7 @@ from actprune.running.hashing import model_hash
 from actprune.running.loss import Loss
 from actprune.running.outputs import primary
 from actprune.running.state import device_of, undisturbed
+from actprune.running.wrapped import unwrapped
 from actprune.sites.census import static_cost
 from actprune.theory.liveness import split_certificate
 from actprune.verifying.latency import latencies
@@ -46,7 +47,7 @@ def verify(
     """Measure both models on `heldout` and judge the plan.
 
     Args:
-        dense, small: the model before and after.
+        dense, small: the model before and after, in its wrapper or not (see `unwrapped`).
         plan: what was planned, with its forecast.
         heldout: samples that no fit, choice or forecast has read.
         loss: a name in `LOSSES` or `difference`; the plan's when left out.
@@ -58,6 +59,7 @@ def verify(
         ActpruneError: if the dense model is not the planned one or the data are empty.
     """
     start = time.perf_counter()
+    dense, small = unwrapped(dense), unwrapped(small)
     if model_hash(dense) != plan.model.hash:
         raise ActpruneError("The plan is for another model than the dense one given to verify.")
     source = as_source(heldout)
@@ -65,7 +67,7 @@ def verify(
     if not batches:
         raise ActpruneError(f"{source.spec}: no held-out sample; give data to verify on.")
     chosen = loss_for(dense, batches, loss or plan.loss)
-    others = dict(baselines or {})
+    others = {name: unwrapped(model) for name, model in (baselines or {}).items()}
     models = [dense, small, *others.values()]
     losses, metrics, affected = _score(models, dense, plan, batches, chosen, progress)
     change = losses[1] - losses[0]

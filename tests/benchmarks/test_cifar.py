@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from actprune.errors import ActpruneError
 from actprune.loading.data import load_data
 from actprune.loading.model import build_model, load_model
 from actprune.loading.resolve import resolve
+from actprune.profiling.store import load_profile
 
 CIFAR = str(Path(__file__).parents[2] / "benchmarks" / "cifar.py")
 MISSING = [
@@ -33,7 +35,7 @@ def test_the_shortcut_subsamples_and_pads_with_zeros() -> None:
 
 
 def test_names_and_size_are_those_of_the_paper() -> None:
-    model = build_model(f"{CIFAR}:resnet20_blank")
+    model = build_model(f"{CIFAR}:resnet20_net")
     assert sum(p.numel() for p in model.parameters()) == 269_722  # "0.27M"
     names = {n.rpartition(".")[0] for n, _ in model.named_parameters()}
     blocks = [f"layer{s}.{i}.{m}" for s in (1, 2, 3) for i in range(3) for m in MODULES]
@@ -51,6 +53,20 @@ def test_resnet20_is_right_on_91_6_percent_of_the_first_500_images() -> None:
     with torch.no_grad():
         right = sum(int((b.run(model).argmax(1) == b.labels).sum()) for b in data.batches())
     assert right == pytest.approx(458, abs=1)  # 9,173 of all 10,000; 1 for other arithmetic
+
+
+@needs_assets
+def test_resnet56_takes_its_weights_on_the_command_line(tmp_path: Path) -> None:
+    weights = resolve(f"{CIFAR}:assets").value() / "cifar10" / "resnet56-4bfd9763.th"
+    if not weights.is_file():
+        pytest.skip(f"no assets here: {weights.name}")
+    (script,) = entry_points(group="console_scripts", name="actprune")
+    out = tmp_path / "P.safetensors"
+    with pytest.raises(SystemExit) as e:
+        script.load()(["profile", f"{CIFAR}:resnet56_net", "--weights", str(weights), "--data",
+                       f"{CIFAR}:train", "--samples", "96", "-o", str(out)])  # fmt: skip
+    assert not e.value.code
+    assert len(load_profile(out).sites) == 27  # the inner channels of each block
 
 
 @needs_assets

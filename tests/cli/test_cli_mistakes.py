@@ -33,7 +33,8 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             "profile zoo:digts-mlp -o x",
-            "zoo:digts-mlp: the zoo has digits-mlp, digits-cnn, mnist-cnn, got 'digts-mlp'; "
+            "zoo:digts-mlp: the zoo has digits-mlp, digits-cnn, mnist-cnn, minilm, "
+            "smollm2-135m, got 'digts-mlp'; "
             "did you mean 'zoo:digits-mlp'?",
         ),
         (
@@ -50,7 +51,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             "profile zoo:digits-mlp -o x --stats grams",
-            "--stats: known are counts, moments, gram, got 'grams'.",
+            "--stats: known are counts, moments, gram, histogram, got 'grams'.",
         ),
         (
             "profile zoo:digits-mlp -o there.safetensors",

@@ -7,20 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from actprune.data.split import BLOCKS, Part, _splitmix64, block_of, heldout, in_parts
+from actprune.data.split import BLOCKS, Part, block_of, heldout, in_parts, splitmix64
 
 N = 100_000
 IDS = torch.arange(N)
 SEEDS = [0, 1, 12345, -7, 2**63]
 
 
-def test_splitmix64_gives_the_published_sequence() -> None:
-    # the sequential generator adds its constant to the state and mixes; `_splitmix64` maps a state
+def testsplitmix64_gives_the_published_sequence() -> None:
+    # the sequential generator adds its constant to the state and mixes; `splitmix64` maps a state
     # to the output that follows it, so state k is the seed plus k constants. Published outputs for
     # seed 1234567: Rosetta Code, "Pseudo-random numbers/Splitmix64"
     golden, seed = 0x9E3779B97F4A7C15, 1234567
     states = np.array([(seed + k * golden) % 2**64 for k in range(5)], dtype=np.uint64)
-    assert _splitmix64(states).tolist() == [
+    assert splitmix64(states).tolist() == [
         6457827717110365317,
         3203168211198807973,
         9817491932198370423,

@@ -143,13 +143,6 @@ def test_zoo_data_have_a_name_and_no_seed() -> None:
     assert "did you mean 'zoo:mnist-cnn'?" in error("zoo:mnist")
 
 
-def test_text_is_not_read_yet() -> None:
-    assert error("text:a.txt") == (
-        "text:a.txt: this version does not read text yet; write a function that yields batches of "
-        "tokens and name it as FILE.py:NAME."
-    )
-
-
 @pytest.mark.parametrize(
     ("spec", "remedy"),
     [

@@ -130,13 +130,6 @@ def test_a_factory_must_give_a_module(nets: str) -> None:
     )
 
 
-def test_hugging_face_models_are_not_read_yet() -> None:
-    assert error("hf:gpt2") == (
-        "hf:gpt2: this version does not read Hugging Face models yet; write a function that "
-        "returns the model and name it as FILE.py:NAME."
-    )
-
-
 FORMS = "not a model this program knows; write zoo:..., hf:..., FILE.py:NAME or PACKAGE.MODULE:NAME"
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from actprune.errors import ActpruneError
 from actprune.profiling.layout import by_unit
 from actprune.sites.site import Site, Slot
 
@@ -42,3 +43,12 @@ def test_flattened_channels_give_their_pixels(offset: int, tokens: tuple[int, ..
     for u in range(4):
         own = x[..., slot.consumer.index([u])]
         assert torch.equal(got[:, u], own.reshape(2, -1))
+
+
+def test_a_flat_site_is_read_sample_by_sample() -> None:
+    x = torch.randn(3, 5, 4)
+    flat = site(4, 0, 1).model_copy(update={"flat": True})
+    got = by_unit(flat, x.flatten(0, 1), conv_consumer=False, samples=3)
+    assert torch.equal(got, x.transpose(1, 2))
+    with pytest.raises(ActpruneError, match="c reads 15 rows of 4 samples, not as many of each"):
+        by_unit(flat, x.flatten(0, 1), conv_consumer=False, samples=4)

@@ -16,9 +16,19 @@ from torch import Tensor, nn
 from actprune.data.source import Arrays
 from actprune.data.split import BLOCKS
 from actprune.errors import ActpruneError
+from actprune.ops.histogram import BINS
 from actprune.profiling.collect import profile
 from actprune.profiling.merge import merge
-from actprune.profiling.result import FOLDS, NEVER, Identity, Profile, Shard, SiteProfile
+from actprune.profiling.result import (
+    FOLDS,
+    NEVER,
+    QUARTERS,
+    Identity,
+    Profile,
+    Shard,
+    SiteProfile,
+    Stratum,
+)
 from actprune.profiling.rules import Rule
 from actprune.sites.census import Census
 from actprune.sites.site import Site, Slot
@@ -28,24 +38,22 @@ SLOTS = (Slot(module="a", role="producer"), Slot(module="b", role="consumer"))
 
 
 def made(name: str, events: list[tuple[int, int, list[int]]], units: int = 3) -> Profile:
-    """A profile of one site, summed from (id, block, whole-numbered activations) by hand."""
-    per_unit = np.zeros((4, BLOCKS, units))
-    samples = np.zeros(BLOCKS, dtype=np.int64)
-    low, high = np.full(units, np.inf), np.full(units, -np.inf)
-    first, gram = np.full(units, NEVER), np.zeros((len(FOLDS), units, units))
-    for id_, block, values in events:
-        a = np.array(values, dtype=np.float64)
-        samples[block] += 1
-        per_unit[:, block] += [a > 0, a > 0, a, a**2]
-        low, high = np.minimum(low, a), np.maximum(high, a)
-        first = np.where((a > 0) & ((first == NEVER) | (id_ < first)), id_, first)
-        gram[next(f for f, p in enumerate(FOLDS) if block in p.value)] += np.outer(a, a)
-    site = SiteProfile(
-        site=Site(name="a", kind="linear", units=units, slots=SLOTS), rule=RULE,
-        samples=samples, positions=samples.copy(),
-        samples_active=per_unit[0].astype(np.int64), positions_active=per_unit[1].astype(np.int64),
-        total=per_unit[2], square=per_unit[3], low=low, high=high, first=first, gram=gram,
-    )  # fmt: skip
+    """A profile of one site, summed from (id, block, whole-numbered activations) by hand; its
+    strata are the ids' remainders."""
+    site = summed(events, units)
+    strata = [
+        Stratum(
+            name=str(k),
+            sites=(
+                replace(
+                    summed([e for e in events if e[0] % 3 == k], units),
+                    gram=None, gram_drawn=None, histogram_positions=None, histogram_samples=None,
+                ),
+            ),
+        )
+        for k in range(3)
+        if any(e[0] % 3 == k for e in events)
+    ]  # fmt: skip
     return Profile(
         identity=Identity(
             model="m", model_hash="0", data=name, seed=0, heldout=False, statistics=("counts",)
@@ -55,7 +63,34 @@ def made(name: str, events: list[tuple[int, int, list[int]]], units: int = 3) ->
         refusals=(),
         census=Census(params=1, macs=1.0, bytes=4, layers={}),
         seconds=1.0,
+        strata=tuple(strata),
     )
+
+
+def summed(events: list[tuple[int, int, list[int]]], units: int) -> SiteProfile:
+    per_unit = np.zeros((4, BLOCKS, units))
+    samples = np.zeros(BLOCKS, dtype=np.int64)
+    low, high = np.full(units, np.inf), np.full(units, -np.inf)
+    first, gram = np.full(units, NEVER), np.zeros((len(FOLDS), units, units))
+    drawn = np.zeros((len(FOLDS), 2, units))
+    histogram = np.zeros((QUARTERS, units, BINS), dtype=np.int64)
+    for id_, block, values in events:
+        a = np.array(values, dtype=np.float64)
+        samples[block] += 1
+        per_unit[:, block] += [a > 0, a > 0, a, a**2]
+        low, high = np.minimum(low, a), np.maximum(high, a)
+        first = np.where((a > 0) & ((first == NEVER) | (id_ < first)), id_, first)
+        fold = next(f for f, p in enumerate(FOLDS) if block in p.value)
+        gram[fold] += np.outer(a, a)
+        drawn[fold] += [a, a**4]
+        histogram[block // (BLOCKS // QUARTERS), np.arange(units), np.abs(a).astype(int)] += 1
+    return SiteProfile(
+        site=Site(name="a", kind="linear", units=units, slots=SLOTS), rule=RULE,
+        samples=samples, positions=samples.copy(),
+        samples_active=per_unit[0].astype(np.int64), positions_active=per_unit[1].astype(np.int64),
+        total=per_unit[2], square=per_unit[3], low=low, high=high, first=first, gram=gram,
+        gram_drawn=drawn, histogram_positions=histogram, histogram_samples=histogram.copy(),
+    )  # fmt: skip
 
 
 ACTIVATIONS = st.lists(st.integers(-3, 3), min_size=3, max_size=3)
@@ -80,6 +115,20 @@ def test_merging_any_split_gives_the_whole_in_any_order_and_grouping(
         assert merge(p, merge(q, r)).shards == left.shards
         assert merge(p, merge(q, r)).identity == left.identity
     assert left.samples == len(a) + len(b) + len(c)
+
+
+@given(EVENTS, EVENTS)
+@settings(max_examples=60)
+def test_a_profile_of_nothing_changes_nothing(
+    a: list[tuple[int, int, list[int]]], b: list[tuple[int, int, list[int]]]
+) -> None:
+    x, nothing = made("x", a), replace(made("y", []), shards=())
+    for both in (merge(x, nothing), merge(nothing, x)):
+        assert_same_counts(both, x)
+        assert both.shards == x.shards
+        assert both.samples == x.samples
+    y = made("z", b)
+    assert_same_counts(merge(x, y), merge(y, x))
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)

@@ -14,19 +14,27 @@ from profile_checks import assert_same_counts
 from safetensors.numpy import load, save, save_file
 from torch import nn
 
+from actprune.data.batch import Batch
 from actprune.errors import ActpruneError
 from actprune.profiling.collect import profile
+from actprune.profiling.gram_settings import GramSettings
 from actprune.profiling.merge import merge
 from actprune.profiling.result import Profile
-from actprune.profiling.store import _digest, load_profile, save_profile
+from actprune.profiling.sealed import digest_of
+from actprune.profiling.store import load_profile, save_profile
 
 
 @pytest.fixture
 def saved(profiled: Callable[..., Profile], tmp_path: Path) -> tuple[Profile, Path]:
+    """A file that has everything in it."""
     path = tmp_path / "p.safetensors"
-    p = profiled(0, 60, gram=True)
+    p = profiled(0, 60, gram=GramSettings(positions=1), histogram=True, strata=remainder)
     save_profile(p, path)
     return p, path
+
+
+def remainder(batch: Batch) -> torch.Tensor:
+    return batch.ids % 3
 
 
 @pytest.mark.parametrize("gram", [False, True])
@@ -40,7 +48,7 @@ def test_a_profile_comes_back_exactly(
 
     assert_same_counts(p, q)
     for field in fields(Profile):
-        if field.name != "sites":
+        if field.name not in ("sites", "strata"):
             assert getattr(p, field.name) == getattr(q, field.name), field.name
 
 
@@ -90,6 +98,59 @@ def test_every_flipped_bit_is_refused(saved: tuple[Profile, Path]) -> None:
             load_profile(path)
 
 
+def test_parts_of_other_files_are_refused_or_make_no_difference(
+    profiled: Callable[..., Profile], saved: tuple[Profile, Path]
+) -> None:
+    """Headers that are swapped, arrays that are exchanged, and files that are spliced."""
+    p, path = saved
+    content = path.read_bytes()
+    others = []
+    for options in (
+        {"gram": GramSettings(positions=1), "histogram": True, "strata": remainder},
+        {"histogram": True},
+        {},
+    ):
+        save_profile(profiled(30, 90, **options), path)
+        others.append(path.read_bytes())
+    rng = random.Random(0)
+    for trial in range(120):
+        other = rng.choice(others)
+        mine, theirs = (8 + int.from_bytes(c[:8], "little") for c in (content, other))
+        if trial % 3 == 0:
+            made = other[:theirs] + content[mine:]
+        elif trial % 3 == 1:
+            cut = rng.randrange(len(content))
+            made = content[:cut] + other[cut:]
+        else:
+            at, n = rng.randrange(mine, len(content)), rng.choice([1, 8, 64, 4096])
+            made = content[:at] + other[at : at + n] + content[at + n :]
+        path.write_bytes(made)
+        try:
+            got = load_profile(path)
+        except ActpruneError:
+            continue
+        assert_same_counts(got, p)
+        assert (got.identity, got.shards) == (p.identity, p.shards)
+
+
+def test_files_without_the_later_arrays_are_read(saved: tuple[Profile, Path]) -> None:
+    """As they were before there were strata, histograms and drawn positions."""
+    p, path = saved
+
+    def forget(arrays: dict[str, np.ndarray]) -> None:
+        later = ("strata.", "histogram_", "gram_drawn")
+        for name in [n for n in arrays if any(part in n for part in later)]:
+            del arrays[name]
+
+    rewrite(path, without("strata"), forget)
+    assert b"histogram_" not in path.read_bytes()
+    got = load_profile(path)
+    assert got.strata == ()
+    for x, y in zip(got.sites, p.sites, strict=True):
+        assert np.array_equal(x.total, y.total)
+        assert x.histogram_samples is x.gram_drawn is None
+
+
 def rewrite(
     path: Path,
     change_header: Callable[[Any], Any] = lambda h: h,
@@ -104,7 +165,7 @@ def rewrite(
     change_arrays(arrays)
     text = header if isinstance(header, str) else json.dumps(header)
     path.write_bytes(
-        save(arrays, metadata={"actprune_profile": text, "digest": _digest(text, arrays)})
+        save(arrays, metadata={"actprune_profile": text, "digest": digest_of(text, arrays)})
     )
 
 
@@ -122,6 +183,9 @@ def without(key: str) -> Callable[[Any], Any]:
         (lambda h: h | {"identity": h["identity"] | {"extra": 1}}, "not a valid profile"),
         (lambda h: h | {"refusals": [{"layer": "x"}]}, "not a valid profile .*TypeError"),
         (lambda h: h | {"sites": [*h["sites"], h["sites"][0]]}, "not a valid profile .*2.samples"),
+        (lambda h: h | {"strata": ["0", "0", "1"]}, "strata should have a name each"),
+        (lambda h: h | {"strata": ["0", "1"]}, r"array strata\.\d\.\w+ should have 2 strata"),
+        (lambda h: h | {"strata": [0, 1, 2]}, "strata should have a name each"),
         (lambda h: [h], "not a valid profile"),
         (lambda h: "{", "not a valid profile .*JSONDecodeError"),
     ],
@@ -144,9 +208,25 @@ def retype(arrays: dict[str, np.ndarray]) -> None:
     arrays["1.first"] = arrays["1.first"].astype(np.float64)
 
 
+def shorten_histogram(arrays: dict[str, np.ndarray]) -> None:
+    arrays["1.histogram_samples"] = arrays["1.histogram_samples"][:, :, 1:].copy()
+
+
+def retype_histogram(arrays: dict[str, np.ndarray]) -> None:
+    arrays["0.histogram_positions"] = arrays["0.histogram_positions"].astype(np.float32)
+
+
+def shorten_strata(arrays: dict[str, np.ndarray]) -> None:
+    arrays["strata.1.total"] = arrays["strata.1.total"][:, :, 1:].copy()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (shorten_histogram, r"array 1.histogram_samples should be int64 of shape \(4, 5, 66\)"),
+        (retype_histogram, r"array 0.histogram_positions should be int64 of shape \(4, 6, 66\)"),
+        (lambda a: a.pop("strata.0.samples"), r"array 0.samples should be int64 of shape \(32,\)"),
+        (shorten_strata, r"array 1.total should be float64 of shape \(32, 5\)"),
         (lambda a: a.pop("0.samples_active"), r"array 0.samples_active should be int64 of shape"),
         (lambda a: a.clear(), "array 0.samples should be int64 of shape"),
         (shorten, r"array 0.total should be float64 of shape \(32, 6\)"),

@@ -26,7 +26,7 @@ def test_a_target_alone_is_a_recipe_for_a_zoo_model() -> None:
         "refit",
         "uniform",
     )
-    assert (r.verify.level, r.profile.batch_size, r.profile.seed) == (0.9, 128, 0)
+    assert (r.verify.level, r.profile.batch_size, r.profile.seed) == (0.9, None, 0)
     assert r.data is None
     assert r.baselines == ()
 

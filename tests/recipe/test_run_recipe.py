@@ -221,11 +221,14 @@ def files(tmp_path: Path) -> Path:
     [
         (
             {"model": "zoo:digts-mlp"},
-            "zoo:digts-mlp: the zoo has digits-mlp, digits-cnn, mnist-cnn, got 'digts-mlp'; did "
-            "you mean 'zoo:digits-mlp'?",
+            "zoo:digts-mlp: the zoo has digits-mlp, digits-cnn, mnist-cnn, minilm, smollm2-135m, "
+            "got 'digts-mlp'; did you mean 'zoo:digits-mlp'?",
         ),
         ({"data": "npz:{}/none.npz"}, "{}/none.npz: "),
-        ({"data": "zoo:digits"}, "zoo:digits: the zoo has digits-mlp, digits-cnn, mnist-cnn"),
+        (
+            {"data": "zoo:digits"},
+            "zoo:digits: the zoo has digits-mlp, digits-cnn, mnist-cnn, minilm, smollm2-135m",
+        ),
         (
             {"data": "npz:{}/narrow.npz"},
             "The model cannot run on the data: inputs of shape [(2, 63)] (first axis samples) gave "

@@ -17,6 +17,7 @@ from site_models import (
     residual,
 )
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from actprune.data.batch import as_batch
@@ -41,8 +42,9 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
 def measured(model: nn.Module, x: Tensor) -> Cost:
     """The cost of a model as it stands: counted on its own tensors and in one real pass."""
     before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not know the fused kernel
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not know the fused kernels
+    plain = sdpa_kernel(SDPBackend.MATH)
+    with torch.no_grad(), plain, FlopCounterMode(display=False) as counter:
         copy.deepcopy(model).eval()(x)
     torch.backends.mha.set_fastpath_enabled(before)
     return Cost(

@@ -56,11 +56,13 @@ def look(model: nn.Module, raw: Any) -> Survey:
 
 
 def names(found: Survey) -> list[str]:
-    return [s.name for s in found.sites]
+    """Of the sites that can be cut."""
+    return [s.name for s in found.sites if s.obstacle is None]
 
 
 def reason(found: Survey, layer: str) -> str:
-    (text,) = (r.reason for r in found.refusals if r.layer == layer)
+    texts = [r.reason for r in found.refusals if r.layer == layer]
+    (text,) = texts + [s.obstacle for s in found.sites if s.name == layer and s.obstacle]
     return text
 
 
@@ -268,7 +270,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Any, str, str]] = {
             lambda m, x: m.o(m.g(F.relu(m.a(x)))[0]),
             a=nn.Linear(10, 6), g=nn.GRU(6, 6, batch_first=True), o=nn.Linear(6, 3),
         ),
-        TOKENS, "a", "torch-pruning cannot find its couplings (IndexError",
+        TOKENS, "a", "its units are coupled with a bare parameter of the model",
     ),
     "single unit": (
         lambda: nn.Sequential(nn.Linear(10, 1), nn.ReLU(), nn.Linear(1, 3)),
@@ -277,7 +279,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Any, str, str]] = {
     "the model itself": (lambda: nn.Linear(10, 3), VECTORS, "", "they are the model's output"),
     "gated linear unit": (
         lambda: Model(lambda m, x: m.o(F.glu(m.a(x))), a=nn.Linear(10, 8), o=nn.Linear(4, 3)),
-        VECTORS, "a", "its units are rearranged on the way to o",
+        VECTORS, "a", "made by two outputs, a gate and a value, of a",
     ),
     "halves": (
         lambda: Model(
@@ -303,7 +305,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Any, str, str]] = {
         lambda: Model(
             lambda m, x: m.o(F.silu(m.a(x)) * m.b(x)), **linear(), b=nn.Linear(10, 8)
         ),
-        VECTORS, "a", "its units are coupled with those of b",
+        VECTORS, "a", "made by two outputs, a gate and a value, of a and b",
     ),
     "pixel shuffle": (
         lambda: nn.Sequential(conv(3, 8), nn.PixelShuffle(2), conv(2, 4)),

@@ -122,10 +122,13 @@ def test_find_reads_name_and_seed() -> None:
     [
         (
             "zoo:digit-mlp",
-            "zoo:digit-mlp: the zoo has digits-mlp, digits-cnn, mnist-cnn, got 'digit-mlp'; "
-            "did you mean 'zoo:digits-mlp'?",
+            "zoo:digit-mlp: the zoo has digits-mlp, digits-cnn, mnist-cnn, minilm, smollm2-135m, "
+            "got 'digit-mlp'; did you mean 'zoo:digits-mlp'?",
         ),
-        ("zoo:", "zoo:: the zoo has digits-mlp, digits-cnn, mnist-cnn, got ''."),
+        (
+            "zoo:",
+            "zoo:: the zoo has digits-mlp, digits-cnn, mnist-cnn, minilm, smollm2-135m, got ''.",
+        ),
         (
             "zoo:mnist-cnn@x",
             "zoo:mnist-cnn@x: the training seed after '@' must be a whole number from 0 to "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from actprune.errors import ActpruneError
 from actprune.ops.backend import Backend, check_activations, choose
 from actprune.ops.histogram import eager, naive
 from actprune.ops.histogram.bins import BINS as BINS
@@ -29,6 +30,8 @@ def magnitude_histograms(x_SUP: Tensor, *, backend: Backend = "auto") -> tuple[T
     """
     check_activations(x_SUP)
     chosen = choose(x_SUP, backend)
+    if chosen == "native":
+        raise ActpruneError("There are no compiled histograms; use backend='auto'.")
     if chosen == "triton":
         from actprune.ops.histogram import kernel  # Triton only where it is used
 
