@@ -101,7 +101,7 @@ def overhead(layers: int, rounds: int) -> list[dict[str, Any]]:
     with torch.device("cuda"):
         torch.manual_seed(0)
         model: nn.Module = LlamaModel(config).eval()
-        model.to(torch.bfloat16)
+        model.bfloat16()
         tokens_ST = torch.randint(0, config.vocab_size, (1, TOKENS))
     batch = Batch(args=(), kwargs={"input_ids": tokens_ST}, labels=None, ids=torch.zeros(1).long())
     sites = survey(model, batch).sites

@@ -24,7 +24,7 @@ from actprune.profiling.rows import Rows
 from actprune.profiling.rules import Rule
 from actprune.profiling.strata_sums import StrataSums
 from actprune.profiling.stratify import Strata, strata_by
-from actprune.profiling.sums import STATS, Sums, summed
+from actprune.profiling.sums import STATS, Sums, add_rows
 from actprune.sites.site import Site
 
 # Activations reduced in plain PyTorch before a compiler is called. Half a second of compiling is
@@ -213,9 +213,9 @@ def _by_document(id_R: Tensor, page: Tensor, positions_RK: Tensor) -> tuple[Tens
     """Put rows that follow each other under one id together: D documents."""
     id_D, document_R = torch.unique_consecutive(id_R, return_inverse=True)
     to = document_R.to(page.device)
-    joined = page.new_empty((STATS, len(id_D), page.shape[2]))
+    joined = page.new_zeros((STATS, len(id_D), page.shape[2]))
     for stat in range(3):
-        joined[stat] = summed(to, page[stat], len(id_D))
+        add_rows(joined[stat], to, page[stat])
     to_RW = to[:, None].expand(page.shape[1:])
     joined[3].scatter_reduce_(0, to_RW, page[3], "amin", include_self=False)
     joined[4].scatter_reduce_(0, to_RW, page[4], "amax", include_self=False)

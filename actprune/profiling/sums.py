@@ -65,16 +65,25 @@ class Sums:
         fires_RW = active_RW > 0
         self._samples += torch.bincount(block_R, minlength=BLOCKS)
         self._positions.index_add_(0, block_R, positions_RK)
-        self._samples_active += summed(block_R, fires_RW.double(), BLOCKS).long()
-        self._positions_active += summed(block_R, active_RW, BLOCKS).long()
-        self._total += summed(block_R, total_RW, BLOCKS)
-        self._square += summed(block_R, square_RW, BLOCKS)
+        self._samples_active.index_add_(0, block_R, fires_RW.long())
+        self._positions_active.index_add_(0, block_R, active_RW.long())
+        add_rows(self._total, block_R, total_RW)
+        add_rows(self._square, block_R, square_RW)
         self._low = torch.minimum(self._low, low_RW.amin(0))
         self._high = torch.maximum(self._high, high_RW.amax(0))
-        ids_RW = torch.where(fires_RW, id_R[:, None], _LAST)
-        self._first = torch.minimum(self._first, ids_RW.amin(0))
+        self._note_first(id_R, fires_RW)
         if self.with_histogram:
             self._count_peaks(block_R, torch.maximum(low_RW.abs(), high_RW.abs()))
+
+    def _note_first(self, id_R: Tensor, fires_RW: Tensor) -> None:
+        """Lower the first firings. Once a unit has fired, later samples cannot: in order of reading
+        only the units that were silent so far are looked at."""
+        silent_W = self._first == _LAST
+        latest = self._first.masked_fill(silent_W, -1).amax()
+        columns = silent_W.nonzero().squeeze(1) if id_R.amin() > latest else slice(None)
+        ids = torch.where(fires_RW[:, columns], id_R[:, None], _LAST)
+        if ids.numel():
+            self._first[columns] = torch.minimum(self._first[columns], ids.amin(0))
 
     def add_positions(self, name: str, block_S: Tensor, a_SUP: Tensor) -> None:
         """Count a site's activations by magnitude."""
@@ -172,15 +181,17 @@ def quarter_of(block: Tensor) -> Tensor:
     return block // (BLOCKS // QUARTERS)
 
 
-def summed(group_R: Tensor, x_RW: Tensor, groups: int) -> Tensor:
-    """The rows of `x_RW`, float64 and finite, summed by group: [groups, W].
+def add_rows(into_GW: Tensor, group_R: Tensor, x_RW: Tensor) -> None:
+    """Add each row of `x_RW`, float64 and finite, to its group's, in the same order every time.
 
-    A product with a matrix of zeros and ones, exact for counts below 2^53: `index_add_` on a GPU
-    adds floats in any order.
+    On a GPU, where `index_add_` adds floats in any order, by a product with zeros and ones.
     """
-    member_GR = x_RW.new_zeros((groups, len(group_R)))
+    if not x_RW.is_cuda:
+        into_GW.index_add_(0, group_R, x_RW)
+        return
+    member_GR = x_RW.new_zeros((len(into_GW), len(group_R)))
     member_GR[group_R, torch.arange(len(group_R), device=group_R.device)] = 1.0
-    return member_GR @ x_RW
+    into_GW += member_GR @ x_RW
 
 
 def columns_of(sites: Sequence[Site]) -> dict[str, slice]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from actprune.errors import ActpruneError
+from actprune.theory.betabinomial import log_choose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # eq would compare arrays
@@ -14,6 +15,7 @@ class Tied:
 
     k: NDArray[np.float64]  # ascending, first 0, last D
     n: NDArray[np.float64]  # units at each count, >= 0
+    choose: NDArray[np.float64]  # ln of the binomial coefficient D over k
     D: int
     N: int
 
@@ -76,4 +78,5 @@ def tie(counts: ArrayLike, D: int) -> Tied:
     k, n = np.unique(np.concatenate([[0, D], counts]), return_counts=True)
     n = n.astype(np.float64)
     n[[0, -1]] -= 1
-    return Tied(k=k.astype(np.float64), n=n, D=D, N=counts.size)
+    k = k.astype(np.float64)
+    return Tied(k=k, n=n, choose=log_choose(D, k), D=D, N=counts.size)

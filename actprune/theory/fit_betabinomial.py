@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit, logit
+from scipy.special import logit
 
-from actprune.theory._information import covariance, delta_errors, hessian_of_gradient
+from actprune.theory._free import Point, free_parameters
+from actprune.theory._information import delta_errors
 from actprune.theory._mixture import Vector, likelihood, profile_likelihood
 from actprune.theory._tied import Tied
 from actprune.theory.betabinomial import binomial_log_pmf
@@ -18,7 +19,6 @@ _NO_GAIN = 1e-6
 _IDENTIFIED = 4  # four parameters need four free cells: counts 0..D with D >= 4
 
 _SHARED = "no spread of rates beyond one shared rate: b and M do not exist (M -> infinity)"
-Point = tuple[float, float, float, float]  # mean, M (inf for one shared rate), pi0, pi1
 
 
 def fit_binomial(tied: Tied) -> CountFit:
@@ -95,7 +95,7 @@ def _search(
             return -value, np.where(theta == inside, -slope, 0.0)
 
         # plain BFGS: in two dimensions the bounded version spends its time in threaded LAPACK
-        found = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-8})
+        found = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-7})
         value, slope, point = profile_likelihood(tied, found.x.clip(low, high), inflated=inflated)
         # within 1e-5 nats a unit of flat, whatever the line search says of its last step
         return value * tied.N, point, bool(found.success or np.abs(slope).max() < 1e-5)
@@ -123,7 +123,7 @@ def _result(family: Family, tied: Tied, point: Point, converged: bool, note: str
         if on_edge:
             names = " and ".join(on_edge)
             notes.append(f"{names} at the boundary 0; the other errors hold it there")
-    errors = _errors(tied, point, flat=M == 0)
+    errors = _errors(tied, point)
     missing = [name for name, value in errors.items() if value is None and name in ("mean", "b")]
     if missing and M not in (0, math.inf):
         notes.append("the likelihood has no strict maximum: no standard errors")
@@ -143,30 +143,14 @@ def _result(family: Family, tied: Tied, point: Point, converged: bool, note: str
     )
 
 
-def _errors(tied: Tied, point: Point, *, flat: bool) -> dict[str, float | None]:
+def _errors(tied: Tied, point: Point) -> dict[str, float | None]:
     """Standard error of each parameter inside its range, the others held at their boundary."""
     mean, M, pi0, pi1 = point
     none: dict[str, float | None] = dict.fromkeys(PARAMETERS)
-    if flat or not 0 < mean < 1:
+    free = free_parameters(tied, point)
+    if free is None:
         return none
-    inside = [True, math.inf != M, pi0 > 0, pi1 > 0]
-    free = np.flatnonzero(inside)
-    q = 1 - pi0 - pi1
-    full = np.array(
-        [logit(mean), math.log(M) if inside[1] else 0.0, *(_log_ratio(p, q) for p in (pi0, pi1))]
-    )
-
-    def gradient(theta: Vector) -> Vector:
-        at = full.copy()
-        at[free] = theta
-        odds = np.where(inside[2:], np.exp(at[2:]), 0.0)
-        weights = odds / (1 + odds.sum())
-        M_at = math.exp(at[1]) if inside[1] else math.inf
-        return likelihood(tied, float(expit(at[0])), M_at, *weights)[1][free]
-
-    cov = covariance(hessian_of_gradient(gradient, full[free]))
-    if cov is None:
-        return none
+    inside = free.inside
     scale = M if inside[1] else 0.0
     slope = mean * (1 - mean)
     jacobian = np.array(  # of mean, b, M, pi0, pi1 by logit mean, ln M and the log-ratios
@@ -178,16 +162,12 @@ def _errors(tied: Tied, point: Point, *, flat: bool) -> dict[str, float | None]:
             [0, 0, -pi0 * pi1, pi1 * (1 - pi1)],
         ]
     )
-    errors = delta_errors(jacobian[:, free], cov)
+    errors = delta_errors(jacobian[:, list(inside)], free.cov)
     exists = (True, inside[1], inside[1], inside[2], inside[3])
     return {
         name: float(error) if there else None
         for name, error, there in zip(PARAMETERS, errors, exists, strict=True)
     }
-
-
-def _log_ratio(weight: float, rest: float) -> float:
-    return math.log(weight / rest) if weight > 0 else 0.0
 
 
 def _spikes(tied: Tied) -> float:

@@ -62,7 +62,10 @@ def _result(
 ) -> CountFit:
     errors: dict[str, float | None] = dict.fromkeys(PARAMETERS)
     errors["b"] = error
-    errors["M"] = None if error is None else error / tied.mean
+    if error is not None and b is not None:
+        # M = b / mean: b from the likelihood, the mean measured, nearly independent of each other
+        spread = float(tied.n @ (tied.k / tied.D - tied.mean) ** 2) / tied.N**2
+        errors["M"] = b / tied.mean * math.sqrt((error / b) ** 2 + spread / tied.mean**2)
     return CountFit(
         family="urn",
         mean=tied.mean,

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define LANES 16    /* positions side by side, where positions are contiguous */
+#define LANES 16    /* positions side by side, where positions are contiguous; FOLD knows it */
 #define UNITS 256   /* units side by side, where units are contiguous */
 #define CHUNK 4096  /* positions summed in float32 */
 #define SMALL 32768 /* activations below which threads cost more than they save */
@@ -52,6 +52,16 @@ static inline float masked(float a, uint32_t mask) {
     high[i] = -INFINITY;                                             \
   }
 
+/* The upper W of 2 W lanes join the lower ones. */
+#define FOLD(W)                                                      \
+  for (int i = 0; i < (W); i++) {                                    \
+    active[i] += active[i + (W)];                                    \
+    sum[i] += sum[i + (W)];                                          \
+    square[i] += square[i + (W)];                                    \
+    low[i] = low[i + (W)] < low[i] ? low[i + (W)] : low[i];          \
+    high[i] = high[i + (W)] > high[i] ? high[i + (W)] : high[i];     \
+  }
+
 /* Comparisons pass a NaN over; its square tells. */
 static inline void write_out(double *out, int64_t o_stat, const double *stat) {
   int nan = isnan(stat[2]);
@@ -73,19 +83,12 @@ static inline void write_out(double *out, int64_t o_stat, const double *stat) {
       for (; p + LANES <= end; p += LANES) STEP(LANES, FROM(x, at + p + i))                    \
       int rest = (int)(end - p);                                                               \
       STEP(rest, FROM(x, at + p + i))                                                          \
-      for (int half = LANES / 2; half; half /= 2)                                              \
-        for (int i = 0; i < half; i++) {                                                       \
-          active[i] += active[i + half];                                                       \
-          sum[i] += sum[i + half];                                                             \
-          square[i] += square[i + half];                                                       \
-          low[i] = low[i + half] < low[i] ? low[i + half] : low[i];                            \
-          high[i] = high[i + half] > high[i] ? high[i + half] : high[i];                       \
-        }                                                                                      \
+      FOLD(8) FOLD(4) FOLD(2) FOLD(1)                                                          \
       total[0] += active[0];                                                                   \
       total[1] += sum[0];                                                                      \
       total[2] += square[0];                                                                   \
-      total[3] = fmin(total[3], low[0]);                                                       \
-      total[4] = fmax(total[4], high[0]);                                                      \
+      total[3] = low[0] < total[3] ? low[0] : total[3];                                        \
+      total[4] = high[0] > total[4] ? high[0] : total[4];                                      \
     }                                                                                          \
     write_out(out, o_stat, total);                                                             \
   }                                                                                            \
