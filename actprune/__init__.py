@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from actprune.planning.result import Plan as Plan
     from actprune.profiling.collect import profile as profile
     from actprune.profiling.diff import diff as diff
-    from actprune.profiling.gram_settings import GramSettings as GramSettings
-    from actprune.profiling.live import Profiler as Profiler
+    from actprune.profiling.gram.settings import GramSettings as GramSettings
+    from actprune.profiling.live.profiler import Profiler as Profiler
     from actprune.profiling.merge import merge as merge
     from actprune.profiling.result import Profile as Profile
     from actprune.profiling.store import load_profile as load_profile
@@ -40,8 +40,8 @@ _HOMES = {
     "Plan": "actprune.planning.result",
     "profile": "actprune.profiling.collect",
     "diff": "actprune.profiling.diff",
-    "GramSettings": "actprune.profiling.gram_settings",
-    "Profiler": "actprune.profiling.live",
+    "GramSettings": "actprune.profiling.gram.settings",
+    "Profiler": "actprune.profiling.live.profiler",
     "merge": "actprune.profiling.merge",
     "Profile": "actprune.profiling.result",
     "load_profile": "actprune.profiling.store",

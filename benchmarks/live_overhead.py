@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from actprune.data.source import Arrays
 from actprune.loading.data import load_data
-from actprune.profiling.live import Profiler
+from actprune.profiling.live.profiler import Profiler
 from actprune.zoo.mnist_cnn import MnistCNN
 from benchmarks import cifar
 from benchmarks.harness import append, begin

@@ -22,9 +22,9 @@ from torch import nn
 
 from actprune.data.batch import Batch
 from actprune.ops.stats import unit_stats
-from actprune.profiling.fixing import fixed_rules
-from actprune.profiling.ledger import Ledger
-from actprune.profiling.observe import observe
+from actprune.profiling.counting.fixing import fixed_rules
+from actprune.profiling.counting.ledger import Ledger
+from actprune.profiling.counting.observe import observe
 from actprune.running.state import undisturbed
 from actprune.sites.find import survey
 from benchmarks.harness import append, begin

@@ -11,8 +11,10 @@ benchmarks/results/profile_overhead.jsonl, with the memory that tensors take at 
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median, quantiles
 from typing import Any
 
@@ -24,9 +26,9 @@ from actprune.errors import ActpruneError
 from actprune.loading.data import load_data
 from actprune.loading.model import load_model
 from actprune.ops.backend import Backend
-from actprune.profiling.fixing import fixed_rules
-from actprune.profiling.ledger import Ledger
-from actprune.profiling.observe import observe
+from actprune.profiling.counting.fixing import fixed_rules
+from actprune.profiling.counting.ledger import Ledger
+from actprune.profiling.counting.observe import observe
 from actprune.running.hooks import watching_inputs
 from actprune.running.state import device_of, undisturbed
 from actprune.sites.find import survey
@@ -80,8 +82,10 @@ def ways(model: nn.Module, batch: Batch) -> dict[str, Callable[[], None]]:
     def ours(backend: Backend) -> Callable[[], None]:
         ledger = Ledger(sites, rules, with_gram=False, device=device_of(model), backend=backend)
 
+        numbers = itertools.count(0, len(batch))
+
         def run() -> None:
-            ledger.open(batch)
+            ledger.open(replace(batch, ids=torch.arange(len(batch)) + next(numbers)))
             observe(model, batch, sites, ledger.see)
             ledger.close(0)
 

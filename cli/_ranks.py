@@ -30,13 +30,13 @@ class Rank:
 
     def own(self, path: Path) -> Path:
         """Where this rank keeps what it has counted, if all of them are told `path`."""
-        from actprune.profiling.distributed import own_path
+        from actprune.profiling.ranks.sharing import own_path
 
         return own_path(path, self.number, self.size)
 
     def agreeing(self) -> AbstractContextManager[None]:
         """A block that fails on all ranks if it fails on one."""
-        from actprune.profiling.team import agreeing
+        from actprune.profiling.ranks.team import agreeing
 
         return agreeing()
 
@@ -56,7 +56,7 @@ def launched() -> Iterator[Rank]:
         return
     import torch.distributed as dist
 
-    from actprune.profiling.team import TeamError
+    from actprune.profiling.ranks.team import TeamError
 
     try:
         dist.init_process_group("gloo")

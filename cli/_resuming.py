@@ -32,7 +32,7 @@ def is_finished(out: Path, partial: Path) -> bool:
 
     A result older than the partial file is another run's, whatever it holds.
     """
-    from actprune.profiling.checkpoint import load_checkpoint
+    from actprune.profiling.safety.checkpoint import load_checkpoint
     from actprune.profiling.store import load_profile
 
     if not (out.is_file() and partial.is_file()):

@@ -135,7 +135,7 @@ def profile(
     from actprune.loading.data import load_data, own_data
     from actprune.loading.model import load_model
     from actprune.profiling.collect import profile as collect
-    from actprune.profiling.locking import locked
+    from actprune.profiling.safety.locking import locked
     from actprune.profiling.store import load_profile, save_profile
     from actprune.recipe.load import recipe_from_flags
 

@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 
 from actprune.errors import ActpruneError
-from actprune.profiling.live import Profiler
+from actprune.profiling.live.profiler import Profiler
+from actprune.profiling.live.windows import Windows
 from actprune.profiling.result import Profile
 from actprune.profiling.store import save_profile
-from actprune.profiling.windows import Windows
 
 
 class Watching:

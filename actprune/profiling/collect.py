@@ -11,26 +11,26 @@ from torch import nn
 
 from actprune.data.source import Source, as_source, fingerprint
 from actprune.errors import ActpruneError
-from actprune.profiling.checkpoint import rules_hash
-from actprune.profiling.distributed import (
+from actprune.profiling.counting.fixing import fixed_rules
+from actprune.profiling.counting.ledger import Ledger
+from actprune.profiling.counting.observe import observe
+from actprune.profiling.counting.stratify import Strata
+from actprune.profiling.gram.settings import GramSettings, gram_kind
+from actprune.profiling.ranks.sharing import (
     agreed_rules,
     check_alike,
     check_plain,
     own_path,
     share,
 )
-from actprune.profiling.fixing import fixed_rules
-from actprune.profiling.gram_settings import GramSettings, gram_kind
-from actprune.profiling.keeping import keeping
-from actprune.profiling.ledger import Ledger
-from actprune.profiling.observe import observe
+from actprune.profiling.ranks.team import Ranks, joined
+from actprune.profiling.ranks.total import Total, total
 from actprune.profiling.reading import Reading
 from actprune.profiling.result import SOURCE_BITS, Identity, Profile, Shard
 from actprune.profiling.rules import FIXED_ON, check_rule
-from actprune.profiling.stratify import Strata
+from actprune.profiling.safety.checkpoint import rules_hash
+from actprune.profiling.safety.keeping import keeping
 from actprune.profiling.taken import statistics
-from actprune.profiling.team import Ranks, joined
-from actprune.profiling.total import Total, total
 from actprune.running.hashing import model_hash
 from actprune.running.state import device_of, undisturbed
 from actprune.running.wrapped import unwrapped

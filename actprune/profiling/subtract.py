@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from actprune.errors import ActpruneError
+from actprune.profiling.counting.sums import HISTOGRAMS
 from actprune.profiling.merge import check_alike, data_names, joined_names
 from actprune.profiling.result import FOLDS, Profile, Shard, SiteProfile, Stratum
-from actprune.profiling.sums import HISTOGRAMS
 
 
 def subtract(a: Profile, b: Profile) -> Profile:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from actprune.profiling.gram_settings import GramSettings, gram_settings
-from actprune.profiling.stratify import Strata, strata_by
+from actprune.profiling.counting.stratify import Strata, strata_by
+from actprune.profiling.gram.settings import GramSettings, gram_settings
 
 ALWAYS = ("counts", "moments")
 

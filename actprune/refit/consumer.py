@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from actprune.data.batch import Batch
 from actprune.data.split import Part, in_parts
-from actprune.profiling.layout import by_unit
+from actprune.profiling.counting.layout import by_unit
 from actprune.refit.channel import absorb, predict_removed
 from actprune.refit.design import columns_of, entries, inputs, matrix, outputs
 from actprune.refit.moments import Folds, Moments

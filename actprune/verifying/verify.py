@@ -15,7 +15,7 @@ from actprune.data.source import Source, as_source
 from actprune.errors import ActpruneError
 from actprune.planning.local import bootstrap_mean
 from actprune.planning.result import Plan, PlannedSite
-from actprune.profiling.observe import observe
+from actprune.profiling.counting.observe import observe
 from actprune.running.evaluate import loss_for
 from actprune.running.hashing import model_hash
 from actprune.running.loss import Loss

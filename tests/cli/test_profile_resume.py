@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from actprune import files
-from actprune.profiling.locking import locked
+from actprune.profiling.safety.locking import locked
 from benchmarks.crash_safety import same_arrays
 
 USER = """

@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from actprune.data.source import Arrays
 from actprune.data.text import Text
-from actprune.profiling import team
 from actprune.profiling.collect import profile
+from actprune.profiling.ranks import team
 from actprune.profiling.result import Profile
 from actprune.profiling.store import save_profile
 

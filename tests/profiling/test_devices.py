@@ -8,9 +8,9 @@ from exact_models import exact_mlp
 from torch import Tensor, nn
 
 from actprune.data.batch import as_batch
-from actprune.profiling import ledger
 from actprune.profiling.collect import profile
-from actprune.profiling.ledger import Ledger
+from actprune.profiling.counting import ledger
+from actprune.profiling.counting.ledger import Ledger
 from actprune.profiling.rules import Rule
 from actprune.sites.find import survey
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from actprune.errors import ActpruneError
 from actprune.profiling.collect import profile
-from actprune.profiling.distributed import own_path
 from actprune.profiling.merge import merge
+from actprune.profiling.ranks.sharing import own_path
 from actprune.profiling.result import Profile, Stratum
 from actprune.profiling.store import load_profile
 

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from actprune.data.source import Arrays
 from actprune.errors import ActpruneError
 from actprune.planning.plan import plan
-from actprune.profiling import gram_rooms, memory
+from actprune.profiling import memory
 from actprune.profiling.collect import profile
-from actprune.profiling.drawing import drawn_positions
-from actprune.profiling.gram_settings import GramSettings
+from actprune.profiling.gram import rooms as gram_rooms
+from actprune.profiling.gram.drawing import drawn_positions
+from actprune.profiling.gram.settings import GramSettings
 from actprune.profiling.merge import merge
 from actprune.profiling.result import FOLDS, Profile
 from actprune.profiling.store import load_profile, save_profile

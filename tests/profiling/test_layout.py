@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from actprune.errors import ActpruneError
-from actprune.profiling.layout import by_unit
+from actprune.profiling.counting.layout import by_unit
 from actprune.sites.site import Site, Slot
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from actprune.errors import ActpruneError
-from actprune.profiling import locking
-from actprune.profiling.locking import locked
+from actprune.profiling.safety import locking
+from actprune.profiling.safety.locking import locked
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from actprune.profiling.locking import locked
+from actprune.profiling.safety.locking import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -15,11 +15,12 @@ from actprune.data.batch import Batch
 from actprune.data.source import Loader
 from actprune.data.text import Text
 from actprune.errors import ActpruneError
-from actprune.profiling import keeping, ledger
-from actprune.profiling.checkpoint import load_checkpoint
 from actprune.profiling.collect import profile
-from actprune.profiling.gram_settings import GramSettings
+from actprune.profiling.counting import ledger
+from actprune.profiling.gram.settings import GramSettings
 from actprune.profiling.result import Profile
+from actprune.profiling.safety import keeping
+from actprune.profiling.safety.checkpoint import load_checkpoint
 
 
 class Broken(Exception):

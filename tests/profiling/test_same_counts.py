@@ -17,12 +17,12 @@ from torch import Tensor
 
 from actprune.data.batch import Batch
 from actprune.ops.backend import Backend
-from actprune.profiling import ledger as ledgers
-from actprune.profiling.ledger import Ledger
+from actprune.profiling.counting import ledger as ledgers
+from actprune.profiling.counting.ledger import Ledger
+from actprune.profiling.counting.sums import Sums
 from actprune.profiling.merge import merge
 from actprune.profiling.result import Identity, Profile, Shard
 from actprune.profiling.rules import Rule
-from actprune.profiling.sums import Sums
 from actprune.sites.census import Census
 from actprune.sites.site import Site, Slot
 

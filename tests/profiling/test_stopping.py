@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from actprune import files
 from actprune.errors import ActpruneError
-from actprune.profiling.checkpoint import load_checkpoint
 from actprune.profiling.collect import profile
+from actprune.profiling.safety.checkpoint import load_checkpoint
 
 AT = 5  # the batch in which something happens
 

@@ -17,7 +17,7 @@ from torch import nn
 from actprune.data.batch import Batch
 from actprune.errors import ActpruneError
 from actprune.profiling.collect import profile
-from actprune.profiling.gram_settings import GramSettings
+from actprune.profiling.gram.settings import GramSettings
 from actprune.profiling.merge import merge
 from actprune.profiling.result import Profile
 from actprune.profiling.sealed import digest_of

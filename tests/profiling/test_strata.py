@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from actprune.data.batch import Batch
 from actprune.data.source import Arrays
 from actprune.errors import ActpruneError
-from actprune.profiling import strata_sums
 from actprune.profiling.collect import profile
-from actprune.profiling.ledger import Ledger
+from actprune.profiling.counting import strata_sums
+from actprune.profiling.counting.ledger import Ledger
+from actprune.profiling.counting.stratify import strata_by
 from actprune.profiling.merge import merge
 from actprune.profiling.result import Profile
 from actprune.profiling.rules import Rule
 from actprune.profiling.store import load_profile, save_profile
 from actprune.profiling.strata import reweighted, stratum
-from actprune.profiling.stratify import strata_by
 from actprune.profiling.subtract import subtract
 from actprune.theory.summary import fit
 

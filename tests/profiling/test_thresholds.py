@@ -13,7 +13,7 @@ from actprune.data.source import Arrays
 from actprune.errors import ActpruneError
 from actprune.ops.histogram import edges
 from actprune.profiling.collect import profile
-from actprune.profiling.ledger import Ledger
+from actprune.profiling.counting.ledger import Ledger
 from actprune.profiling.merge import merge
 from actprune.profiling.result import QUARTERS, Profile
 from actprune.profiling.rules import Rule

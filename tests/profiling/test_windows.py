@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 import actprune
 from actprune.errors import ActpruneError
-from actprune.profiling import windows
-from actprune.profiling.windows import SiteWindows
+from actprune.profiling.live import windows
+from actprune.profiling.live.windows import SiteWindows
 
 
 def mlp() -> nn.Module:

@@ -12,17 +12,17 @@ from actprune.data.batch import Batch
 from actprune.data.source import fingerprint
 from actprune.errors import ActpruneError
 from actprune.files import remove_undone
-from actprune.profiling.checkpoint import (
+from actprune.profiling.counting.ledger import Ledger
+from actprune.profiling.reading import Read, last_sample
+from actprune.profiling.rules import Rule
+from actprune.profiling.safety.checkpoint import (
     Checkpoint,
     check_same_run,
     load_checkpoint,
     save_checkpoint,
 )
-from actprune.profiling.ledger import Ledger
-from actprune.profiling.locking import locked
-from actprune.profiling.reading import Read, last_sample
-from actprune.profiling.rules import Rule
-from actprune.profiling.stopping import Stopped, Stopping
+from actprune.profiling.safety.locking import locked
+from actprune.profiling.safety.stopping import Stopped, Stopping
 from actprune.profiling.store import site_arrays
 from actprune.sites.site import Site
 

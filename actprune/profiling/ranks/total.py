@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.distributed import ReduceOp
 
+from actprune.profiling.ranks.team import Team
 from actprune.profiling.result import NEVER, SiteProfile, Stratum, in_order
-from actprune.profiling.team import Team
 
 _LAST = torch.iinfo(torch.int64).max
 _STARTS = {"low": np.inf, "high": -np.inf, "first": NEVER}  # before any sample; all others at 0

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from actprune.data.split import BLOCKS
 from actprune.errors import ActpruneError
+from actprune.profiling.counting.sums import Sums
 from actprune.profiling.memory import check_room, free_memory
 from actprune.profiling.result import Stratum, in_order
 from actprune.profiling.rules import Rule
-from actprune.profiling.sums import Sums
 from actprune.sites.site import Site
 
 MOST = 1000  # strata

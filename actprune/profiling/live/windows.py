@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from actprune.errors import ActpruneError
-from actprune.profiling.sums import Sums
+from actprune.profiling.counting.sums import Sums
 
 MOST_BYTES = 2**28  # of counts; then windows are joined
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from actprune.errors import ActpruneError
-from actprune.profiling.ledger import Unfinished
+from actprune.profiling.counting.ledger import Unfinished
+from actprune.profiling.counting.sums import STATS
 from actprune.profiling.result import Profile, SiteProfile, Stratum
 from actprune.profiling.rules import Rule
 from actprune.profiling.sealed import read_sealed, write_sealed
@@ -25,7 +26,6 @@ from actprune.profiling.store import (
     strata_arrays,
     strata_from,
 )
-from actprune.profiling.sums import STATS
 from actprune.sites.site import Site
 
 SCHEMA = 1

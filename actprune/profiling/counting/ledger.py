@@ -18,13 +18,13 @@ from actprune.data.split import block_of
 from actprune.errors import ActpruneError
 from actprune.ops.backend import Backend
 from actprune.ops.stats import native_takes, unit_stats_into
-from actprune.profiling.gram_settings import GramSettings
+from actprune.profiling.counting.rows import Rows
+from actprune.profiling.counting.strata_sums import StrataSums
+from actprune.profiling.counting.stratify import Strata, strata_by
+from actprune.profiling.counting.sums import STATS, Sums, add_rows
+from actprune.profiling.gram.settings import GramSettings
 from actprune.profiling.result import SiteProfile, Stratum
-from actprune.profiling.rows import Rows
 from actprune.profiling.rules import Rule
-from actprune.profiling.strata_sums import StrataSums
-from actprune.profiling.stratify import Strata, strata_by
-from actprune.profiling.sums import STATS, Sums, add_rows
 from actprune.sites.site import Site
 
 # Activations reduced in plain PyTorch before a compiler is called. Half a second of compiling is

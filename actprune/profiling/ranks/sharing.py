@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from actprune.data.batch import Batch
 from actprune.errors import ActpruneError
+from actprune.profiling.ranks.team import Team
 from actprune.profiling.reading import Opened, Read, Reading
 from actprune.profiling.rules import Rule
-from actprune.profiling.team import Team
 
 AGREE_EVERY = 8  # forward passes of a rank after which it asks how the others are
 _SHARED = (

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from actprune.data.batch import Batch
-from actprune.profiling.layout import by_unit
+from actprune.profiling.counting.layout import by_unit
 from actprune.running.forward import run_checked
 from actprune.running.hooks import watching_inputs
 from actprune.sites.site import Site

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from actprune.ops.gram import add_gram
 from actprune.ops.gram.precision import check_precision
-from actprune.profiling.drawing import drawn_positions
-from actprune.profiling.gram_settings import GramSettings
+from actprune.profiling.gram.drawing import drawn_positions
+from actprune.profiling.gram.settings import GramSettings
 from actprune.profiling.memory import check_room, free_memory
 from actprune.profiling.result import FOLDS, SiteProfile
 from actprune.sites.site import Site

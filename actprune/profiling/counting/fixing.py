@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from actprune.data.batch import Batch
 from actprune.errors import ActpruneError
-from actprune.profiling.observe import observe
+from actprune.profiling.counting.observe import observe
 from actprune.profiling.result import Profile
 from actprune.profiling.rules import FIXED_ON, FIXED_TOKENS, Look, Rule, fix_rule
 from actprune.running.state import device_of

@@ -15,8 +15,8 @@ from torch import Tensor
 from actprune.data.split import BLOCKS
 from actprune.ops.histogram import BINS, magnitude_histograms
 from actprune.ops.histogram.bins import bin_of
-from actprune.profiling.gram_rooms import GramRooms
-from actprune.profiling.gram_settings import GramSettings, gram_settings
+from actprune.profiling.gram.rooms import GramRooms
+from actprune.profiling.gram.settings import GramSettings, gram_settings
 from actprune.profiling.result import NEVER, QUARTERS, SiteProfile
 from actprune.profiling.rules import Rule
 from actprune.sites.site import Site
@@ -78,12 +78,13 @@ class Sums:
     def _note_first(self, id_R: Tensor, fires_RW: Tensor) -> None:
         """Lower the first firings. Once a unit has fired, later samples cannot: in order of reading
         only the units that were silent so far are looked at."""
+        if not self._first.numel():
+            return
         silent_W = self._first == _LAST
         latest = self._first.masked_fill(silent_W, -1).amax()
         columns = silent_W.nonzero().squeeze(1) if id_R.amin() > latest else slice(None)
-        ids = torch.where(fires_RW[:, columns], id_R[:, None], _LAST)
-        if ids.numel():
-            self._first[columns] = torch.minimum(self._first[columns], ids.amin(0))
+        ids_RW = torch.where(fires_RW[:, columns], id_R[:, None], _LAST)
+        self._first[columns] = torch.minimum(self._first[columns], ids_RW.amin(0))
 
     def add_positions(self, name: str, block_S: Tensor, a_SUP: Tensor) -> None:
         """Count a site's activations by magnitude."""

@@ -12,12 +12,12 @@ from torch import nn
 
 from actprune.data.batch import Batch, as_batch
 from actprune.errors import ActpruneError
-from actprune.profiling.call import batch_of_call, samples_of_call
-from actprune.profiling.counting import Counting
+from actprune.profiling.live.call import batch_of_call, samples_of_call
+from actprune.profiling.live.passes import Counting
+from actprune.profiling.live.searching import search, searching
+from actprune.profiling.live.windows import Windows
 from actprune.profiling.result import Identity, Profile
 from actprune.profiling.rules import check_rule
-from actprune.profiling.searching import search, searching
-from actprune.profiling.windows import Windows
 from actprune.running.apart import apart
 from actprune.running.eager import check_calls_hooks
 from actprune.running.hashing import model_hash

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from actprune.data.batch import Batch
 from actprune.data.source import fingerprint
 from actprune.errors import ActpruneError
-from actprune.profiling.fixing import fixed_rules
-from actprune.profiling.ledger import Ledger
-from actprune.profiling.observe import watching_sites
+from actprune.profiling.counting.fixing import fixed_rules
+from actprune.profiling.counting.ledger import Ledger
+from actprune.profiling.counting.observe import watching_sites
+from actprune.profiling.live.searching import searching
+from actprune.profiling.live.windows import Recorder
 from actprune.profiling.result import SOURCE_BITS, Profile, Shard
 from actprune.profiling.rules import FIXED_ON, Look, Rule, fix_rule
-from actprune.profiling.searching import searching
-from actprune.profiling.windows import Recorder
 from actprune.running.apart import apart
 from actprune.running.fastpath import module_by_module
 from actprune.running.state import device_of
