@@ -147,16 +147,34 @@ def overhead() -> str:
     """Cost of watching, as the median ratio to the plain forward pass of the same round."""
     lines = [
         [
-            r["net"],
+            f"{r['net']}, {'512 tokens' if r['batch'] == 1 else 'batch of ' + str(r['batch'])}",
             r["way"],
             f"{r['median_ms']:.2f}",
             f"{r['ratio']:.3f} [{r['ratio_p20']:.3f}, {r['ratio_p80']:.3f}]",
+            f"{100 * r['memory_above_plain']:+.1f} %",
             str(r["rounds"]),
         ]
         for r in rows("profile_overhead")
     ]
-    head = ["network, batch of 128", "way", "ms", "ratio to plain [p20, p80]", "rounds"]
-    return table(head, [*lines, ["any, on a GPU", "Triton", "not run on a GPU", "-", "-"]])
+    head = ["network", "way", "ms", "ratio to plain [p20, p80]", "tensor memory", "rounds"]
+    return table(head, [*lines, *_on_a_gpu()])
+
+
+def _on_a_gpu() -> list[list[str]]:
+    found = rows("profile_gpu")
+    if not found:
+        return [["LLaMA-7B-shaped, on a GPU", "Triton", "not run on a GPU", "-", "-", "-"]]
+    return [
+        [
+            r.get("net") or f"{r['layout']}, {r['dtype']}, {r['gib']:.1f} GiB",
+            r.get("way") or f"kernel reads {r['read_gb_s']:.0f} GB/s, of the copy's bandwidth",
+            f"{r['median_ms']:.2f}" if "median_ms" in r else "-",
+            f"{r['ratio']:.3f} [{r['ratio_p20']:.3f}, {r['ratio_p80']:.3f}]",
+            f"{100 * r['memory_above_plain']:+.1f} %" if "memory_above_plain" in r else "-",
+            str(r["rounds"]),
+        ]
+        for r in found
+    ]
 
 
 def crash_safety() -> str:
