@@ -7,10 +7,12 @@ from actprune.errors import ActpruneError as ActpruneError
 from actprune.errors import BudgetError as BudgetError
 
 if TYPE_CHECKING:
+    from actprune.adaptive import profile as profile
+    from actprune.auditing.audit import audit as audit
+    from actprune.auditing.result import AuditResult as AuditResult
     from actprune.loading.saved import load as load
     from actprune.planning.plan import plan as plan
     from actprune.planning.result import Plan as Plan
-    from actprune.profiling.collect import profile as profile
     from actprune.profiling.diff import diff as diff
     from actprune.profiling.gram.settings import GramSettings as GramSettings
     from actprune.profiling.live.profiler import Profiler as Profiler
@@ -35,10 +37,12 @@ if TYPE_CHECKING:
 
 # loaded when first asked for, so that `actprune --help` does not wait for torch
 _HOMES = {
+    "audit": "actprune.auditing.audit",
+    "AuditResult": "actprune.auditing.result",
     "load": "actprune.loading.saved",
     "plan": "actprune.planning.plan",
     "Plan": "actprune.planning.result",
-    "profile": "actprune.profiling.collect",
+    "profile": "actprune.adaptive",
     "diff": "actprune.profiling.diff",
     "GramSettings": "actprune.profiling.gram.settings",
     "Profiler": "actprune.profiling.live.profiler",

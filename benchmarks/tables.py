@@ -14,8 +14,12 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from benchmarks.harness import RESULTS, ROOT, rows, table
+from benchmarks.real_networks import claims as real_claims
+from benchmarks.real_networks import summary
+from benchmarks.scaling import claims, growth, label_study, loss_growth, order_study
 from benchmarks.tolerance import Held, held_by_group
 
 METHODS = (
@@ -192,6 +196,11 @@ def crash_safety() -> str:
     return table([*head, "runs equal to an undisturbed one, bit by bit"], lines)
 
 
+def real(make: Callable[[list[dict[str, Any]]], str]) -> Callable[[], str]:
+    """A table of the theory on trained networks."""
+    return lambda: make(rows("theory_on_real_networks"))
+
+
 def run() -> str:
     """What `make prune` printed."""
     path = RESULTS / "digits-mlp-refit.txt"
@@ -217,6 +226,11 @@ def seeds_summary() -> str:
     )
 
 
+def scaling(make: Callable[[list[dict[str, Any]]], str]) -> Callable[[], str]:
+    """A table of the scaling study."""
+    return lambda: make(rows("scaling_study"))
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "run": run,
     "cifar": cifar,
@@ -227,8 +241,21 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "certificate": certificate,
     "overhead": overhead,
     "crash_safety": crash_safety,
+    "scaling_claims": scaling(claims.claim_table),
+    "scaling_growth": scaling(growth.growth_table),
+    "scaling_loss": scaling(loss_growth.loss_table),
+    "scaling_orders": scaling(order_study.order_table),
+    "scaling_labels": scaling(label_study.label_table),
+    "real_claims": real(real_claims.claim_table),
+    "real_laws": real(summary.laws),
+    "real_tails": real(summary.tails),
+    "real_forecasts": real(summary.forecasts),
+    "real_verdict": real(summary.sentence),
+    "real_estimators": real(summary.estimators),
+    "real_certificates": real(summary.certificates),
+    "real_documents": real(summary.documents),
 }
-FILES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
+FILES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs" / "theory.md")
 
 
 def filled(text: str) -> str:

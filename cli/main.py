@@ -12,7 +12,20 @@ import typer
 
 from actprune.errors import ActpruneError, BudgetError
 
-from . import diff, merge, plan, profile, prune, recipes, report, subtract, theory, verify, zoo
+from . import (
+    audit,
+    diff,
+    merge,
+    plan,
+    profile,
+    prune,
+    recipes,
+    report,
+    subtract,
+    theory,
+    verify,
+    zoo,
+)
 
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 _STOPPED = {INTERRUPTED: "interrupted.", 143: "terminated."}
@@ -75,6 +88,7 @@ for _verb, _short in (
     (plan.plan, "Choose what to remove; price it and forecast its cost."),
     (prune.prune, "The whole way: a smaller model, verified, with a report."),
     (verify.verify, "Measure a saved cut again, on held-out data."),
+    (audit.audit, "What only a running model shows: order, linearity, basins."),
     (report.report, "Show a saved report, alone or beside another."),
     (merge.merge, "Add profiles up, over shards, machines and days."),
     (subtract.subtract, "Take a profile's samples out of a merged one."),

@@ -34,7 +34,7 @@ def test_the_public_names_exist_and_say_what_they_are() -> None:
         "profile", "fit", "plan", "prune", "verify", "masked", "merge", "subtract", "diff",
         "survey", "load", "Profiler",
         "load_profile", "save_profile", "save_pruned", "Profile", "Theory", "Plan", "Verdict",
-        "Compensation", "ActpruneError", "BudgetError",
+        "Compensation", "audit", "AuditResult", "ActpruneError", "BudgetError",
     ):  # fmt: skip
         assert getattr(actprune, name).__doc__, name
 

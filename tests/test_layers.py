@@ -11,8 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOW = (
-    "errors", "files", "ops", "data", "running", "sites", "profiling", "theory", "refit",
-    "planning", "pruning", "verifying", "reporting", "zoo", "loading", "integrations", "recipe",
+    "errors", "files", "ops", "data", "running", "sites", "profiling", "theory", "adaptive",
+    "refit", "planning", "pruning", "verifying", "auditing", "reporting", "zoo", "loading",
+    "integrations", "recipe",
 )  # fmt: skip
 ONLY = {"theory": {"errors", "theory"}, "ops": {"errors", "ops"}, "errors": {"errors"}}
 

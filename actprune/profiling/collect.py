@@ -16,6 +16,7 @@ from actprune.profiling.counting.ledger import Ledger
 from actprune.profiling.counting.observe import observe
 from actprune.profiling.counting.stratify import Strata
 from actprune.profiling.gram.settings import GramSettings, gram_kind
+from actprune.profiling.looking import Looks, Stop
 from actprune.profiling.ranks.sharing import (
     agreed_rules,
     check_alike,
@@ -58,6 +59,7 @@ def profile(
     every: int | None = None,
     resume: bool = False,
     ranks: Ranks = "together",
+    until: Stop | str | None = None,
     progress: Callable[[int], None] = lambda samples: None,
 ) -> Profile:
     """Watch `model` on calibration data and count how its units fire.
@@ -101,6 +103,14 @@ def profile(
         ranks: "alone" profiles on this rank by itself, whatever the others do: for loaders that
             give each rank samples of its own, whose profiles `merge` then adds up if all ranks
             take the thresholds of one (see `like`).
+        until: stop reading once a rule says that the samples are enough: one of
+            `actprune.theory.stop_rules` or, in `actprune.profile`, its name: "certified=0.01" (at
+            most 1 % of inputs fire a free unit, with 95 % confidence, whenever it stops) or
+            "stable" (a doubling of the samples changed neither the free units nor the ranking of
+            the rates). The rule is asked at doubling sample sizes, after whole batches; of a text,
+            the last document counts as far as it was read. What it said is in the shard of the
+            profile. The data must be in random order, as for everything that is learnt from
+            their first part. In one process only.
         progress: called with the number of samples after each batch, skipped ones included.
 
     Raises:
@@ -109,6 +119,11 @@ def profile(
             taken out of what wraps it; or if the ranks differ in model or data, or one is lost.
     """
     check_rule(rule)
+    if isinstance(until, str):
+        raise ActpruneError(
+            f"until: this function takes rules, not names; call actprune.profile, or pass a rule "
+            f"of actprune.theory.stop_rules for {until!r}."
+        )
     for name, number in (("samples", samples), ("batch_size", batch_size)):
         if number is not None and number < 1:
             raise ActpruneError(f"{name} must be at least 1, got {number}.")
@@ -123,6 +138,11 @@ def profile(
             checkpoint and own_path(checkpoint, team.rank, team.size), every=every, resume=resume
         ) as keeper,
     ):
+        if until is not None and team.size > 1:
+            raise ActpruneError(
+                f"until {until.name}: {team.size} processes cannot stop together yet; profile in "
+                f"one process, or leave until out."
+            )
         check_plain(team, batches)
         opened = reading.open(FIXED_ON)
         device = device_of(model)
@@ -135,6 +155,7 @@ def profile(
             seed=seed,
             heldout=leave_out,
             statistics=statistics(gram, histogram, strata),
+            counted="samples" if opened.first.documents is None else "documents",
         )
         asked = {
             **identity.model_dump(mode="json", exclude={"model"}),
@@ -144,6 +165,7 @@ def profile(
             "rule": rule,
             "like": rules_hash(like) if like else None,
             "gram": gram_kind(gram),
+            "until": until.name if until is not None else None,
         }
         check_alike(
             team,
@@ -167,8 +189,11 @@ def profile(
                 seed=seed,
                 source=int(origin[:5], 16) << SOURCE_BITS,
             )
-            keeper.begin(ledger)
-            for whole, batch in keeper.unread(share(team, reading, opened), progress):
+            looks = Looks(until, len(found.sites))
+            keeper.begin(ledger, looks)
+            stream = keeper.unread(share(team, reading, opened), progress)
+            while not looks.enough(ledger.sums) and (read := next(stream, None)) is not None:
+                whole, batch = read
                 index = keeper.batches
                 with keeper.counting(whole):
                     if batch is not None:
@@ -196,6 +221,7 @@ def profile(
                 start=int(opened.first.ids[0]),
                 stop=counted.last_id + 1,
                 samples=counted.samples,
+                until=looks.result(),
             ),
         ),
         sites=counted.sites,

@@ -36,7 +36,7 @@ def merge(a: Profile, b: Profile) -> Profile:
 
 def check_alike(a: Profile, b: Profile, verb: str) -> None:
     """Raises ActpruneError, naming `verb`, if the profiles' counts are not of the same things."""
-    for field in ("model_hash", "seed", "heldout", "statistics"):
+    for field in ("model_hash", "seed", "heldout", "statistics", "counted"):
         x, y = getattr(a.identity, field), getattr(b.identity, field)
         if x != y:
             raise ActpruneError(

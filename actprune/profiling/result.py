@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -123,6 +124,21 @@ class SiteProfile:
         return low == high
 
 
+class Until(BaseModel):
+    """A rule that might have ended a run of samples early, and what it found."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: str  # as it was asked for
+    met: bool  # whether it ended the run; else the data did
+    looks: int  # at the counts
+    samples: int  # counted at the last look, 0 without one
+    said: str  # what was found there, in words
+
+    def __str__(self) -> str:
+        return f"until {self.rule}: {'met' if self.met else 'not met'}; {self.said}"
+
+
 class Shard(BaseModel):
     """A run of samples, start <= index < stop, of the data set whose first sample is `source`."""
 
@@ -132,6 +148,7 @@ class Shard(BaseModel):
     start: int
     stop: int
     samples: int  # counted; fewer than stop - start where a third is held out
+    until: Until | None = None
 
 
 class Identity(BaseModel):
@@ -145,6 +162,7 @@ class Identity(BaseModel):
     seed: int  # of the blocks and of the held-out third
     heldout: bool  # whether a third of the data was left out
     statistics: tuple[str, ...]
+    counted: Literal["samples", "documents"] = "samples"  # what a sample is; documents of a text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

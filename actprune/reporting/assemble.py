@@ -17,9 +17,8 @@ from actprune.reporting.schema import (
     Seconds,
 )
 from actprune.theory import SiteTheory, Theory
+from actprune.theory.power_law import PowerLaw, power_law_of
 from actprune.verifying.result import Verdict
-
-NO_TAIL = "the count's tail is not tested for a power law in this version"
 
 
 def assemble(
@@ -39,6 +38,7 @@ def assemble(
                 removed=p.removed if p else (),
                 rates=tuple(float(x) for x in counts.samples_active.sum(0) / samples),
                 rate=float(counts.rate.mean()),
+                tail=power_law_of(counts.samples_active.sum(0), int(counts.samples.sum())),
             )
         )
     targets = tuple(
@@ -132,6 +132,7 @@ def _site(
     removed: tuple[int, ...],
     rates: tuple[float, ...],
     rate: float,
+    tail: PowerLaw,
 ) -> ReportSite:
     fit = theory.fit
     return ReportSite(
@@ -146,19 +147,20 @@ def _site(
         M=fit.M if fit else None,
         pi0=fit.pi0 if fit else None,
         pi1=fit.pi1 if fit else None,
-        alpha=None,
-        reason="; ".join(_reasons(theory)),
+        alpha=tail.alpha,
+        reason="; ".join(_reasons(theory, tail)) or None,
         rates=rates,
         removed=removed,
         theory=theory.to_dict(),
     )
 
 
-def _reasons(theory: SiteTheory) -> list[str]:
-    """Why numbers of the fit do not exist."""
+def _reasons(theory: SiteTheory, tail: PowerLaw) -> list[str]:
+    """Why numbers of the site do not exist."""
+    why = [] if tail.alpha is not None else [f"alpha: {tail.reason}"]
     if theory.fit is None:
-        return [theory.family_reason, NO_TAIL]
-    return [NO_TAIL] if theory.fit.b is not None else [theory.fit.note, NO_TAIL]
+        return [theory.family_reason]
+    return why if theory.fit.b is not None else [theory.fit.note, *why]
 
 
 def _version() -> str:

@@ -48,7 +48,7 @@ def render(report: Report, compare: Report | None = None) -> str:
         for i, site in enumerate(report.sites, 1)
     )
     return (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
             r=report,
@@ -118,7 +118,8 @@ def sentence(text: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of the pages, which escape all they are given."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(

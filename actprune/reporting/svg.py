@@ -108,17 +108,26 @@ def dot(x: float, y: float, radius: float, kind: str, tip: str = "") -> str:
     return f'<circle class="{kind}" cx="{_(x)}" cy="{_(y)}" r="{_(radius)}">{title}</circle>'
 
 
-def frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
-    """Grid lines, tick labels and axis titles; y.start is the bottom."""
+def marks(x: Axis, bottom: float, values: Iterable[float]) -> str:
+    """Ticks of a horizontal axis with their labels."""
+    return "".join(
+        line([(x.at(v), bottom), (x.at(v), bottom + 4)], "axis")
+        + text(x.at(v), bottom + 16, x.label(v), "n", "middle")
+        for v in values
+    )
+
+
+def frame(
+    x: Axis, y: Axis, x_label: str, y_label: str, ticks: Iterable[float] | None = None
+) -> str:
+    """Grid lines, tick labels and axis titles; y.start is the bottom. `ticks`: of x, where they
+    are not to be chosen here."""
     parts = []
     for v in y.ticks(4):
         at = y.at(v)
         parts.append(line([(x.start, at), (x.end, at)], "grid"))
         parts.append(text(x.start - 6, at + 3.5, y.label(v), "n", "end"))
-    for v in x.ticks(5):
-        at = x.at(v)
-        parts.append(line([(at, y.start), (at, y.start + 4)], "axis"))
-        parts.append(text(at, y.start + 16, x.label(v), "n", "middle"))
+    parts.append(marks(x, y.start, x.ticks(5) if ticks is None else ticks))
     parts.append(line([(x.start, y.start), (x.end, y.start)], "axis"))
     parts.append(text((x.start + x.end) / 2, y.start + 32, x_label, "t", "middle"))
     parts.append(text(x.start - 40, y.end - 8, y_label, "t"))

@@ -1,5 +1,11 @@
 """Pure estimators: counts of activations in, estimates with their errors out; never a module."""
 
+from actprune.theory.account import Account as Account
+from actprune.theory.account import SiteAccount as SiteAccount
+from actprune.theory.account import account_of as account_of
+from actprune.theory.allowance import Allowed as Allowed
+from actprune.theory.allowance import Probed as Probed
+from actprune.theory.allowance import allowed_cut as allowed_cut
 from actprune.theory.betabinomial import cdf as cdf
 from actprune.theory.betabinomial import log_pmf as log_pmf
 from actprune.theory.betabinomial import sf as sf
@@ -27,6 +33,8 @@ from actprune.theory.count_law import count_log_pmf as count_log_pmf
 from actprune.theory.count_law import predictive_log_pmf as predictive_log_pmf
 from actprune.theory.coverage import chao_jost_coverage as chao_jost_coverage
 from actprune.theory.coverage import good_coverage as good_coverage
+from actprune.theory.distance import Distance as Distance
+from actprune.theory.distance import count_distance as count_distance
 from actprune.theory.documents import DocumentCounts as DocumentCounts
 from actprune.theory.documents import by_document as by_document
 from actprune.theory.extrapolate import HeldOutK as HeldOutK
@@ -63,6 +71,9 @@ from actprune.theory.lorenz import RemovedShare as RemovedShare
 from actprune.theory.lorenz import lorenz_curve as lorenz_curve
 from actprune.theory.lorenz import removed_share as removed_share
 from actprune.theory.lorenz import true_rate_lorenz as true_rate_lorenz
+from actprune.theory.power_law import PowerLaw as PowerLaw
+from actprune.theory.power_law import judge_power_law as judge_power_law
+from actprune.theory.power_law import power_law_of as power_law_of
 from actprune.theory.rarefaction import Rarefaction as Rarefaction
 from actprune.theory.rarefaction import expected_subset_working as expected_subset_working
 from actprune.theory.rarefaction import log_grid as log_grid
@@ -77,6 +88,8 @@ from actprune.theory.site_theory import Theory as Theory
 from actprune.theory.spikes import Dispersion as Dispersion
 from actprune.theory.spikes import SpikeStatistics as SpikeStatistics
 from actprune.theory.spikes import spike_statistics as spike_statistics
+from actprune.theory.stop_rules import Certified as Certified
+from actprune.theory.stop_rules import Stable as Stable
 from actprune.theory.summary import fit as fit
 from actprune.theory.summary import fit_site as fit_site
 from actprune.theory.survey import SiteSurvey as SiteSurvey

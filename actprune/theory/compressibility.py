@@ -129,6 +129,7 @@ def compressibility_verdict(
     more: float | None = None,
     cost: float | None = None,
     times: float | None = None,
+    unit: str = "nats",
 ) -> str:
     """The finding in words, e.g. "12 % free, certified; 31 % more at +0.01 nats; calibration set
     too small by 4x for this site".
@@ -137,7 +138,8 @@ def compressibility_verdict(
         free: share of the units that are free, 0 to 1.
         certified: whether a certificate holds for them; None if none was asked for.
         more: further share that goes at `cost`, 0 to 1; None if not known.
-        cost: change of the loss, nats; needed with `more`.
+        cost: change of the loss; needed with `more`.
+        unit: of the loss; may be empty.
         times: how many times too small the calibration set is, as `TooSmall.times`; None if fine.
     """
     if not 0 <= free <= 1 or (more is None) != (cost is None) or (more is not None and more < 0):
@@ -147,7 +149,7 @@ def compressibility_verdict(
     words = {True: ", certified", False: ", not certified", None: ""}[certified]
     said = [f"{_percent(free)} free{words if free > 0 else ''}"]
     if more is not None:
-        said.append(f"{_percent(more)} more at {cost:+.2g} nats")
+        said.append(f"{_percent(more)} more at {cost:+.2g} {unit}".rstrip())
     if times is not None and times > 1:
         said.append(f"calibration set too small by {times:.2g}x for this site")
     return "; ".join(said)

@@ -92,7 +92,21 @@ def removed_share(
     always-on count likewise. The standard error is the delta method on the units' posterior
     variances; fresh counts scatter around the share in addition.
     """
-    counts, removed = np.asarray(counts), np.asarray(removed, dtype=bool)
+    removed = np.asarray(removed, dtype=bool)
+    mean, variance = posterior_rates(counts, D=D, b=b, M=M, pi0=pi0, pi1=pi1)
+    total = mean.sum()
+    if total == 0:
+        return RemovedShare(share=0.0, stderr=0.0)
+    share = float(mean[removed].sum() / total)
+    spread = (removed - share) ** 2 @ variance.clip(0)
+    return RemovedShare(share=share, stderr=float(np.sqrt(spread) / total))
+
+
+def posterior_rates(
+    counts: ArrayLike, *, D: int, b: float, M: float, pi0: float = 0.0, pi1: float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and variance of each unit's rate given its count, (N,) each; as in `removed_share`."""
+    counts = np.asarray(counts)
     if not (0 < b < M and min(pi0, pi1) >= 0 and pi0 + pi1 <= 1 and D >= 1):
         raise ActpruneError(f"Needs 0 < b < M, pi0 + pi1 <= 1, D >= 1, got {b=}, {M=}, {D=}.")
     live = max(0.0, 1.0 - pi0 - pi1)
@@ -107,13 +121,7 @@ def removed_share(
     mean_live = (b + counts) / (M + D)
     square_live = mean_live * (b + counts + 1) / (M + D + 1)
     mean = w * mean_live + np.where(on, 1 - w, 0.0)
-    variance = w * square_live + np.where(on, 1 - w, 0.0) - mean**2
-    total = mean.sum()
-    if total == 0:
-        return RemovedShare(share=0.0, stderr=0.0)
-    share = float(mean[removed].sum() / total)
-    spread = (removed - share) ** 2 @ variance.clip(0)
-    return RemovedShare(share=share, stderr=float(np.sqrt(spread) / total))
+    return mean, w * square_live + np.where(on, 1 - w, 0.0) - mean**2
 
 
 def true_rate_lorenz(

@@ -5,7 +5,6 @@
 """
 
 from dataclasses import dataclass
-from itertools import combinations
 
 from actprune.errors import ActpruneError
 from actprune.theory._blocks import filled_blocks
@@ -25,11 +24,12 @@ from actprune.theory.extrapolation import Extrapolation, Method
 from actprune.theory.good_toulmin import linear_bound
 from actprune.theory.interval import Interval
 from actprune.theory.likelihood_interval import profile_interval
+from actprune.theory.power_law import all_tests
 from actprune.theory.resampling import Estimate, jackknife
 from actprune.theory.site_theory import SiteTheory, Theory
 from actprune.theory.summary import ProfileLike, SiteProfileLike
 from actprune.theory.tail_alpha import AlphaBesideB, alpha_beside_b
-from actprune.theory.tail_compare import TailComparison, compare_tails
+from actprune.theory.tail_compare import TailComparison
 from actprune.theory.tail_fit import TAIL_FAMILIES, TailFamily, TailFit
 from actprune.theory.tails import fit_tail
 
@@ -135,11 +135,7 @@ def survey_site(
         ahead=extrapolate_working(counts, D, times * D, exact),
         ahead_bound=linear_bound(counts, D, times * D),
         tails=tails,
-        tail_tests=tuple(
-            (a.family, b.family, compare_tails(counts, a, b))
-            for a, b in combinations(tails.values(), 2)
-            if a.parameters is not None and b.parameters is not None
-        ),
+        tail_tests=all_tests(counts, tails),
         alpha_beside_b=alpha_beside_b(tails["truncated power law"], fit),
         compressibility=found,
         verdict=compressibility_verdict(

@@ -9,7 +9,9 @@ from importlib.metadata import version
 
 import pytest
 
-VERBS = ("profile", "theory", "plan", "prune", "verify", "report", "merge", "subtract", "diff")
+VERBS = (
+    "profile", "theory", "plan", "prune", "verify", "audit", "report", "merge", "subtract", "diff"
+)  # fmt: skip
 
 
 def test_the_command_alone_prints_its_help(actprune: Callable) -> None:

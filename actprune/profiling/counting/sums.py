@@ -107,6 +107,11 @@ class Sums:
         return int(self._samples.sum())
 
     @property
+    def counted(self) -> tuple[np.ndarray, np.ndarray]:
+        """Per block so far, int64: samples [B], samples active [B, W]; copies."""
+        return self._samples.cpu().numpy().copy(), self._samples_active.cpu().numpy().copy()
+
+    @property
     def so_far(self) -> tuple[Tensor, Tensor, Tensor]:
         """Over all blocks, int64: positions [K], samples active [W], positions active [W]."""
         return self._positions.sum(0), self._samples_active.sum(0), self._positions_active.sum(0)

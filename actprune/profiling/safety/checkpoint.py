@@ -16,6 +16,7 @@ from torch import Tensor
 from actprune.errors import ActpruneError
 from actprune.profiling.counting.ledger import Unfinished
 from actprune.profiling.counting.sums import STATS
+from actprune.profiling.looking import Looked
 from actprune.profiling.result import Profile, SiteProfile, Stratum
 from actprune.profiling.rules import Rule
 from actprune.profiling.sealed import read_sealed, write_sealed
@@ -35,6 +36,7 @@ _CALLED = {
     "source": "first sample (its hash)",
     "heldout": "leave_out",
     "like": "thresholds of `like` (their hash)",
+    "counted": "kind of sample",
 }
 
 
@@ -50,6 +52,8 @@ class Checkpoint:
     last_id: int  # of the last sample read
     mark: str  # the fingerprint of the last batch read
     seconds: float  # spent so far
+    looked: Looked  # where a rule that may end the run stands
+    before: tuple[np.ndarray, ...] | None  # int64 [N] a site, samples active at its last look
 
     @property
     def rules(self) -> dict[str, Rule]:
@@ -70,6 +74,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         **{name: getattr(checkpoint, name) for name in ("batches", "last_id", "mark", "seconds")},
         "strata": [s.name for s in checkpoint.strata],
         "unfinished": None,
+        "looked": checkpoint.looked.model_dump(),
     }
     arrays = site_arrays(checkpoint.sites) | strata_arrays(checkpoint.strata)
     if checkpoint.unfinished is not None:
@@ -78,6 +83,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
             f"unfinished.{k}": v.cpu().numpy() for k, v in held.items() if isinstance(v, Tensor)
         }
         header["unfinished"] = {k: v for k, v in held.items() if not isinstance(v, Tensor)}
+    if checkpoint.before is not None:
+        arrays |= {f"before.{i}": x for i, x in enumerate(checkpoint.before)}
     write_sealed(path, "checkpoint", header, arrays)
 
 
@@ -130,6 +137,12 @@ def _build(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Checkpoint:
         page = (STATS, 1, sum(s.units for s in sites))
         if unfinished.page.shape != page or unfinished.positions.shape != (1, len(sites)):
             raise ValueError(f"the unfinished document should have a page of shape {page}")
+    looked = Looked.model_validate(header.get("looked", {}))
+    before = None
+    if looked.looks:
+        before = tuple(arrays[f"before.{i}"] for i in range(len(sites)))
+        if any(x.shape != (s.units,) for x, s in zip(before, sites, strict=True)):
+            raise ValueError("the counts of the last look are misshapen")
     return Checkpoint(
         asked=dict(header["asked"]),
         sites=sites,
@@ -139,4 +152,6 @@ def _build(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Checkpoint:
         last_id=int(header["last_id"]),
         mark=str(header["mark"]),
         seconds=float(header["seconds"]),
+        looked=looked,
+        before=before,
     )

@@ -13,6 +13,7 @@ from actprune.data.source import fingerprint
 from actprune.errors import ActpruneError
 from actprune.files import remove_undone
 from actprune.profiling.counting.ledger import Ledger
+from actprune.profiling.looking import Looks
 from actprune.profiling.reading import Read, last_sample
 from actprune.profiling.rules import Rule
 from actprune.profiling.safety.checkpoint import (
@@ -94,14 +95,16 @@ class Keeper:
         check_same_run(self._earlier, asked, sites, self._path)
         return self._earlier.rules
 
-    def begin(self, ledger: Ledger) -> None:
-        """Count into `ledger`, which goes on from what the earlier run has left, if anything."""
+    def begin(self, ledger: Ledger, looks: Looks) -> None:
+        """Count into `ledger` and look by `looks`, which go on from what the earlier run has left,
+        if anything."""
         earlier, self._earlier = self._earlier, None  # its arrays may be large
         if earlier is not None:
             ledger.restore(earlier.sites, earlier.unfinished)
             ledger.restore_strata(earlier.strata)
+            looks.restore(earlier.looked, earlier.before)
             self.batches, self.last_id, self._mark = earlier.batches, earlier.last_id, earlier.mark
-        self._ledger, self._written = ledger, self.batches
+        self._ledger, self._looks, self._written = ledger, looks, self.batches
         if self._path is not None and self._every is None:
             size = sum(x.nbytes for x in site_arrays(ledger.sums.freeze()).values())
             self._cost = size / BYTES_A_SECOND
@@ -159,6 +162,8 @@ class Keeper:
             last_id=self.last_id,
             mark=fingerprint(self._last),
             seconds=self.seconds,
+            looked=self._looks.state,
+            before=self._looks.before,
         )
         try:
             save_checkpoint(checkpoint, self._path)

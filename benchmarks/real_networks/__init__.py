@@ -1,0 +1,1 @@
+"""Trained networks beside the theory: what is recorded, fitted, forecast and certified."""

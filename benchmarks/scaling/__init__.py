@@ -1,0 +1,1 @@
+"""Nets by width, data size, labels and order: what the papers claim of their counts."""
