@@ -164,6 +164,21 @@ def overhead() -> str:
     return table(head, [*lines, *_on_a_gpu()])
 
 
+def live() -> str:
+    """Cost of a Profiler along a training, as the median ratio to the same steps without it."""
+    lines = [
+        [
+            r["net"],
+            r["way"],
+            f"{r['median_ms']:.2f}",
+            f"{r['ratio']:.3f} [{r['ratio_p20']:.3f}, {r['ratio_p80']:.3f}]",
+            str(r["rounds"]),
+        ]
+        for r in rows("live_overhead")
+    ]
+    return table(["network", "passes counted", "ms a step", "ratio [p20, p80]", "rounds"], lines)
+
+
 def _on_a_gpu() -> list[list[str]]:
     found = rows("profile_gpu")
     if not found:
@@ -240,6 +255,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "forecasts": forecasts,
     "certificate": certificate,
     "overhead": overhead,
+    "live": live,
     "crash_safety": crash_safety,
     "scaling_claims": scaling(claims.claim_table),
     "scaling_growth": scaling(growth.growth_table),
