@@ -170,7 +170,7 @@ def live() -> str:
         [
             r["net"],
             r["way"],
-            f"{r['median_ms']:.2f}",
+            f"{r['step_ms']:.2f}",
             f"{r['ratio']:.3f} [{r['ratio_p20']:.3f}, {r['ratio_p80']:.3f}]",
             str(r["rounds"]),
         ]
