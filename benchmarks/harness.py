@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median, quantiles
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +54,12 @@ def rows(name: str) -> list[dict[str, Any]]:
     """All rows of results/NAME.jsonl, oldest first; none if there is no such file."""
     path = RESULTS / f"{name}.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def spread(ratios: Sequence[float]) -> dict[str, float]:
+    """Paired ratios in short: their median, with the 20 % and 80 % quantiles."""
+    low, *_, high = quantiles(ratios, n=5)
+    return {"ratio": median(ratios), "ratio_p20": low, "ratio_p80": high}
 
 
 def table(head: Iterable[str], lines: Iterable[Iterable[str]]) -> str:

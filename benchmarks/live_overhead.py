@@ -14,7 +14,7 @@ import argparse
 import copy
 import time
 from contextlib import ExitStack
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from actprune.loading.data import load_data
 from actprune.profiling.live.profiler import Profiler
 from actprune.zoo.mnist_cnn import MnistCNN
 from benchmarks import cifar
-from benchmarks.harness import append, begin
+from benchmarks.harness import append, begin, spread
 
 THREADS = 2
 BATCH = 64
@@ -95,7 +95,6 @@ def measure(
     found = []
     for way, times in seconds.items():
         ratios = [t / p for t, p in zip(times, seconds["alone"], strict=True)]
-        low, *_, high = quantiles(ratios, n=5)
         found.append(
             {
                 "net": net,
@@ -104,9 +103,7 @@ def measure(
                 "rounds": rounds,
                 "device": "cpu",
                 "step_ms": 1e3 * median(times) / STEPS,
-                "ratio": median(ratios),
-                "ratio_p20": low,
-                "ratio_p80": high,
+                **spread(ratios),
             }
         )
     return found

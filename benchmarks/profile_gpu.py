@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ from actprune.profiling.counting.ledger import Ledger
 from actprune.profiling.counting.observe import observe
 from actprune.running.state import undisturbed
 from actprune.sites.find import survey
-from benchmarks.harness import append, begin
+from benchmarks.harness import append, begin, spread
 
 GIB = 2**30
 TOKENS = 4096
@@ -81,7 +81,7 @@ def bandwidth(
         "gib": size / GIB,
         "copy_gb_s": 1e-9 * median(copied),
         "read_gb_s": 1e-9 * median(read),
-        **_summary([r / c for r, c in zip(read, copied, strict=True)]),
+        **spread([r / c for r, c in zip(read, copied, strict=True)]),
         "rounds": rounds,
     }
 
@@ -143,7 +143,7 @@ def overhead(layers: int, rounds: int) -> list[dict[str, Any]]:
                 "sites": len(sites),
                 "tokens": TOKENS,
                 "median_ms": 1e3 * median(seconds),
-                **_summary(ratios),
+                **spread(ratios),
                 "memory_above_plain": state[way] / state["plain"] - 1,
                 "rounds": rounds,
             }
@@ -171,11 +171,6 @@ def _peak(run: Callable[[], object]) -> int:
     torch.cuda.reset_peak_memory_stats()
     run()
     return torch.cuda.max_memory_allocated()
-
-
-def _summary(ratios: list[float]) -> dict[str, float]:
-    low, *_, high = quantiles(ratios, n=5)
-    return {"ratio": median(ratios), "ratio_p20": low, "ratio_p80": high}
 
 
 def _report(row: dict[str, Any]) -> None:

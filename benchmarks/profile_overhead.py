@@ -15,7 +15,7 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ from actprune.running.hooks import watching_inputs
 from actprune.running.state import device_of, undisturbed
 from actprune.sites.find import survey
 from benchmarks import cifar
-from benchmarks.harness import append, begin
+from benchmarks.harness import append, begin, spread
 from benchmarks.memory import peak_bytes
 
 THREADS = 2
@@ -131,7 +131,6 @@ def measure(net: str, model: nn.Module, batch: Batch, rounds: int) -> list[dict[
     found = []
     for name, times in seconds.items():
         ratios = [t / p for t, p in zip(times, seconds["plain"], strict=True)]
-        low, *_, high = quantiles(ratios, n=5)
         found.append(
             {
                 "net": net,
@@ -141,9 +140,7 @@ def measure(net: str, model: nn.Module, batch: Batch, rounds: int) -> list[dict[
                 "threads": THREADS,
                 "device": "cpu",
                 "median_ms": 1e3 * median(times),
-                "ratio": median(ratios),
-                "ratio_p20": low,
-                "ratio_p80": high,
+                **spread(ratios),
                 "peak_mb": 1e-6 * (weights + peaks[name]),
                 "memory_above_plain": (peaks[name] - peaks["plain"]) / (weights + peaks["plain"]),
             }

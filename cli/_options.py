@@ -22,6 +22,15 @@ Json: TypeAlias = Annotated[
 Force: TypeAlias = Annotated[
     bool, typer.Option("--force", help="Write over a file that exists already.")
 ]
+Samples: TypeAlias = Annotated[
+    int | None, typer.Option(metavar="N", help="Read only the first N samples.")
+]
+BatchSize: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        metavar="B", help="Samples a forward pass, or windows of text.  [default: 128, text 8]"
+    ),
+]
 ProfileFile: TypeAlias = Annotated[
     Path, typer.Argument(metavar="P.safetensors", help="A profile.", show_default=False)
 ]

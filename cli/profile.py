@@ -11,7 +11,17 @@ from actprune.errors import ActpruneError
 from actprune.files import remove_undone
 
 from ._console import counting, emit, emit_json, note, working
-from ._options import DATA_HELP, FLAGS, MODEL_HELP, Force, Json, Weights, given
+from ._options import (
+    DATA_HELP,
+    FLAGS,
+    MODEL_HELP,
+    BatchSize,
+    Force,
+    Json,
+    Samples,
+    Weights,
+    given,
+)
 from ._paths import check_new_file
 from ._ranks import launched, own_device, unless
 from ._resuming import check_unfinished, is_finished, partial_of, resumable
@@ -38,15 +48,8 @@ def profile(
         typer.Option(metavar="DATA", help=f"{DATA_HELP} A zoo model brings its own."),
     ] = None,
     weights: Weights = None,
-    samples: Annotated[
-        int | None, typer.Option(metavar="N", help="Read only the first N samples.")
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="B", help="Samples a forward pass, or windows of text.  [default: 128, text 8]"
-        ),
-    ] = None,
+    samples: Samples = None,
+    batch_size: BatchSize = None,
     rule: Annotated[
         str | None,
         typer.Option(

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from actprune.auditing.activations import Activation, at_activations
+from actprune.auditing.activation import Activation
+from actprune.auditing.activations import at_activations
 from actprune.auditing.choosing import ids_of, some
 from actprune.auditing.pairs import comparable_pairs, kept_pairs, rank_histogram
 from actprune.auditing.result import SiteOrder

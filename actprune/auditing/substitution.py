@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from actprune.auditing.activations import Activation, at_activations
+from actprune.auditing.activation import Activation
+from actprune.auditing.activations import at_activations
 from actprune.auditing.choosing import half_of, ids_of, mean_and_error
 from actprune.auditing.result import Substitution
 from actprune.data.batch import Batch

@@ -1,5 +1,7 @@
 """A tail fit from its parts, and one that does not exist."""
 
+from typing import Any
+
 import numpy as np
 
 from actprune.theory.tail import Array, Tail
@@ -16,11 +18,7 @@ def fitted(
     """`log_law` is ln P(k) on all of xmin..xmax."""
     return TailFit(
         family=family,
-        xmin=tail.xmin,
-        xmax=tail.xmax,
-        D=tail.D,
-        n=tail.units,
-        working=tail.working,
+        **_of(tail),
         parameters=parameters,
         stderr=errors,
         log_likelihood=float(tail.n @ log_law[tail.k - tail.xmin]),
@@ -32,14 +30,21 @@ def nothing(tail: Tail, family: TailFamily, why: str) -> TailFit:
     """No maximum; `why` goes into the note."""
     return TailFit(
         family=family,
-        xmin=tail.xmin,
-        xmax=tail.xmax,
-        D=tail.D,
-        n=tail.units,
-        working=tail.working,
+        **_of(tail),
         parameters=None,
         stderr=dict.fromkeys(TAIL_PARAMETERS[family]),
         log_likelihood=None,
         ks=None,
         note=why,
     )
+
+
+def _of(tail: Tail) -> dict[str, Any]:
+    """What a fit says of the counts it was made on."""
+    return {
+        "xmin": tail.xmin,
+        "xmax": tail.xmax,
+        "D": tail.D,
+        "n": tail.units,
+        "working": tail.working,
+    }

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from actprune.auditing.activations import Activation, at_activations, find_activations
+from actprune.auditing.activation import Activation
+from actprune.auditing.activations import at_activations, find_activations
 from actprune.data.batch import Batch, as_batch
 from actprune.sites.find import survey
 from actprune.sites.site import Site, Slot

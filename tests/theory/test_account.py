@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from fake_profiles import FakeProfile, FakeSiteProfile, profiled
 
 from actprune.errors import ActpruneError
 from actprune.theory.account import Account, account_of
@@ -20,39 +20,9 @@ from actprune.theory.lorenz import removed_share
 from actprune.theory.power_law import power_law_of
 from actprune.theory.wording import reworded
 
-BLOCKS = 32
 
-
-@dataclass(frozen=True)
-class Named:
-    name: str = "fc"
-    kind: str = "linear"
-
-
-@dataclass(frozen=True)
-class Counted:
-    units: int
-    samples: np.ndarray
-    positions: np.ndarray
-    samples_active: np.ndarray
-    positions_active: np.ndarray
-    first: np.ndarray
-    site: Named = Named()
-
-
-@dataclass(frozen=True)
-class Whole:
-    sites: tuple[Counted, ...]
-
-
-def site(fires: np.ndarray, name: str = "fc") -> Counted:
-    D, N = fires.shape
-    block = np.arange(D) % BLOCKS
-    active = np.zeros((BLOCKS, N), dtype=np.int64)
-    np.add.at(active, block, fires)
-    samples = np.bincount(block, minlength=BLOCKS)
-    first = np.where(fires.any(0), fires.argmax(0) if D else -1, -1)
-    return Counted(N, samples, samples, active, active, first, Named(name))
+def site(fires: np.ndarray, name: str = "fc") -> FakeSiteProfile:
+    return profiled(fires, name=name)
 
 
 def mixed(D: int = 400, N: int = 200, seed: int = 0) -> np.ndarray:
@@ -91,7 +61,7 @@ CASES = {
 @pytest.mark.parametrize("D", [0, 1, 2, 40])
 @pytest.mark.filterwarnings("error")
 def test_every_degenerate_site_has_a_stated_answer(D: int, N: int, case: str) -> None:
-    found = account_of(Whole((site(CASES[case](D, N)),)))
+    found = account_of(FakeProfile((site(CASES[case](D, N)),)))
     data = document(found)
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     no_silent_null(data)
@@ -109,14 +79,14 @@ def test_every_degenerate_site_has_a_stated_answer(D: int, N: int, case: str) ->
 
 
 def test_a_profile_without_sites_has_an_answer() -> None:
-    found = account_of(Whole(()))
+    found = account_of(FakeProfile(()))
     assert found.verdict == "The profile has no site."
     no_silent_null(document(found))
 
 
 @pytest.fixture(scope="module")
 def found() -> Account:
-    return account_of(Whole((site(mixed()), site(mixed(seed=1), "other"))))
+    return account_of(FakeProfile((site(mixed()), site(mixed(seed=1), "other"))))
 
 
 def test_an_account_holds_what_its_parts_say(found: Account) -> None:
@@ -140,7 +110,7 @@ def test_an_account_holds_what_its_parts_say(found: Account) -> None:
 
 
 def test_a_bootstrap_is_made_only_when_asked_for() -> None:
-    whole = Whole((site(mixed(100, 60)),))
+    whole = FakeProfile((site(mixed(100, 60)),))
     asked = account_of(whole, goodness=19).sites[0]
     assert asked.goodness is not None
     assert asked.goodness.replicates == 19
@@ -152,7 +122,7 @@ def test_a_bootstrap_is_made_only_when_asked_for() -> None:
 def test_a_bad_fit_is_never_hidden() -> None:
     rng = np.random.default_rng(0)  # three rates: no Beta law has that
     fires = rng.random((800, 300)) < rng.choice([0.05, 0.5, 0.95], 300)
-    one = account_of(Whole((site(fires),))).sites[0]
+    one = account_of(FakeProfile((site(fires),))).sites[0]
     assert one.fits is False
     assert "no law fits well" in one.verdict
 
@@ -228,7 +198,7 @@ def test_the_cut_allowed_keeps_the_removed_share() -> None:
 
 
 def test_a_plan_that_allows_nothing_says_why() -> None:
-    whole = Whole((site(mixed()),))
+    whole = FakeProfile((site(mixed()),))
     flat = account_of(whole, probed=Probed(kappa=0.0, gamma=1.0, share=0.1))
     assert flat.allowed is None
     assert "is flat" in str(flat.allowed_reason)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from degenerate_counts import DEGENERATE
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import betabinom
 
@@ -112,25 +113,14 @@ def test_edges_are_stated() -> None:
     assert profile_interval(same, 20, fit_family(same, 20, "urn"), "mean").reason is not None
 
 
-DEGENERATE = {
-    "all dead": ([0, 0, 0], 20),
-    "all always on": ([20, 20, 20], 20),
-    "only ends": ([0, 0, 20], 20),
-    "one sample": ([0, 1, 1], 1),
-    "two samples": ([0, 1, 2, 2], 2),
-    "one unit": ([7], 20),
-    "one dead unit, one sample": ([0], 1),
-    "a spike": ([7] * 30, 20),
-    "one unit between": ([0, 0, 20, 7], 20),
-    "a single firing": ([0, 0, 0, 1], 20),
-}
+CASES = {**DEGENERATE, "a single firing": ([0, 0, 0, 1], 20)}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("case", DEGENERATE)
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.filterwarnings("error")
 def test_degenerate_counts_have_a_stated_answer(case: str, family: str) -> None:
-    counts, D = np.array(DEGENERATE[case][0]), DEGENERATE[case][1]
+    counts, D = np.array(CASES[case][0]), CASES[case][1]
     fit = fit_family(counts, D, family)  # pyright: ignore[reportArgumentType]
     for name in ("mean", "b", "M", "pi0", "pi1"):
         got = profile_interval(counts, D, fit, name)

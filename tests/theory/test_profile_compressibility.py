@@ -1,10 +1,11 @@
 """The survey: its parts are the estimators', and every degenerate site has an answer."""
 
 import json
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
+from fake_profiles import FakeProfile, profiled
 
 from actprune.errors import ActpruneError
 from actprune.theory import (
@@ -18,38 +19,7 @@ from actprune.theory import (
     survey_site,
 )
 
-
-@dataclass(frozen=True)
-class FakeSite:
-    name: str = "layer"
-    kind: str = "linear"
-
-
-@dataclass(frozen=True)
-class FakeSiteProfile:
-    site: FakeSite
-    units: int
-    samples: np.ndarray
-    positions: np.ndarray
-    samples_active: np.ndarray
-    positions_active: np.ndarray
-    first: np.ndarray
-
-
-@dataclass(frozen=True)
-class FakeProfile:
-    sites: tuple[FakeSiteProfile, ...]
-
-
-def profiled(fires: np.ndarray, blocks: int = 8) -> FakeSiteProfile:
-    """A profile of firings (D, N), sample i in block i % blocks."""
-    D, N = fires.shape
-    block = np.arange(D) % blocks
-    active = np.zeros((blocks, N), dtype=np.int64)
-    np.add.at(active, block, fires)
-    samples = np.bincount(block, minlength=blocks)
-    first = np.where(fires.any(0), fires.argmax(0) if D else -1, -1)
-    return FakeSiteProfile(FakeSite(), N, samples, samples, active, active, first)
+eight_blocks = partial(profiled, blocks=8, rows=8)
 
 
 def test_a_survey_holds_what_its_parts_say() -> None:
@@ -57,7 +27,7 @@ def test_a_survey_holds_what_its_parts_say() -> None:
     p = rng.beta(0.5, 2.5, 150)
     p[:25] = 0.0
     fires = rng.random((200, 150)) < p
-    profile = FakeProfile((profiled(fires),))
+    profile = FakeProfile((eight_blocks(fires),))
     theory = fit(profile)
     got = survey_profile(profile, theory)
     site, counts = got.sites[0], fires.sum(0)
@@ -91,7 +61,7 @@ CASES = {
 @pytest.mark.parametrize("D", [0, 1, 2, 3, 40])
 @pytest.mark.filterwarnings("error")
 def test_degenerate_sites_have_a_stated_answer(D: int, N: int, case: str) -> None:
-    profile = FakeProfile((profiled(CASES[case](D, N)),))
+    profile = FakeProfile((eight_blocks(CASES[case](D, N)),))
     got = survey_profile(profile, fit(profile), times=2)
     json.dumps(got.to_dict(), allow_nan=False)
     assert got.sites[0].verdict
@@ -104,14 +74,14 @@ def test_degenerate_sites_have_a_stated_answer(D: int, N: int, case: str) -> Non
 
 def test_sites_of_different_samples_make_no_model() -> None:
     rng = np.random.default_rng(2)
-    profile = FakeProfile(tuple(profiled(rng.random((d, 20)) < 0.3) for d in (30, 40)))
+    profile = FakeProfile(tuple(eight_blocks(rng.random((d, 20)) < 0.3) for d in (30, 40)))
     got = survey_profile(profile, fit(profile))
     assert got.model is None
     assert got.model_reason is not None
 
 
 def test_wrong_questions_are_refused() -> None:
-    profile = FakeProfile((profiled(np.ones((4, 3), dtype=bool)),))
+    profile = FakeProfile((eight_blocks(np.ones((4, 3), dtype=bool)),))
     theory = fit(profile)
     with pytest.raises(ActpruneError, match="its own theory"):
         survey_profile(FakeProfile(()), theory)

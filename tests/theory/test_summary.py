@@ -1,57 +1,14 @@
 """The theory of a profile: right numbers, plain data, and an answer to every degenerate site."""
 
 import json
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from fake_profiles import FakeProfile, profiled
 
 from actprune.theory import fit, fit_site
 from actprune.theory.fit_counts import fit_family
 from actprune.theory.liveness import chao2, leave_one_out_certificate
-
-BLOCKS = 32
-
-
-@dataclass(frozen=True)
-class FakeSite:
-    name: str = "layer"
-    kind: str = "linear"
-
-
-@dataclass(frozen=True)
-class FakeSiteProfile:
-    site: FakeSite
-    units: int
-    samples: np.ndarray
-    positions: np.ndarray
-    samples_active: np.ndarray
-    positions_active: np.ndarray
-    first: np.ndarray
-
-
-@dataclass(frozen=True)
-class FakeProfile:
-    sites: tuple[FakeSiteProfile, ...]
-
-
-def profiled(fires: np.ndarray, positions: int = 1, blocks: int = BLOCKS) -> FakeSiteProfile:
-    """A profile of firings (D, N), sample i in block i % blocks; all positions or none fire."""
-    D, N = fires.shape
-    block = np.arange(D) % blocks
-    active = np.zeros((BLOCKS, N), dtype=np.int64)
-    np.add.at(active, block, fires)
-    samples = np.bincount(block, minlength=BLOCKS)
-    first = np.where(fires.any(0), fires.argmax(0) if D else -1, -1)
-    return FakeSiteProfile(
-        site=FakeSite(),
-        units=N,
-        samples=samples,
-        positions=samples * positions,
-        samples_active=active,
-        positions_active=active * positions,
-        first=first,
-    )
 
 
 @pytest.fixture(scope="module")
