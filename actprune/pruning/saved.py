@@ -36,7 +36,7 @@ class Manifest(Frozen):
     model: ModelRef  # the dense model
     architecture: str  # class of the dense model, compared when loading
     sites: tuple[KeptSite, ...]  # those that lost units
-    new_biases: tuple[str, ...]  # consumers that had no bias and got one
+    new_biases: tuple[str, ...]  # layers that had no bias and got one
     weights_digest: str
 
 
@@ -48,7 +48,6 @@ def save_pruned(small: nn.Module, dense: nn.Module, plan: Plan, folder: Path) ->
         for k, v in _distinct(small).items()
     }
     content = save(state, metadata={"format": "pt"})
-    consumers = [p.site.consumer.module for p in plan.sites if p.site.name in plan.cut.kept]
     manifest = Manifest(
         model=plan.model,
         architecture=type(dense).__qualname__,
@@ -57,8 +56,10 @@ def save_pruned(small: nn.Module, dense: nn.Module, plan: Plan, folder: Path) ->
         ),
         new_biases=tuple(
             name
-            for name in dict.fromkeys(consumers)
-            if dense.get_submodule(name).bias is None and small.get_submodule(name).bias is not None
+            for name, layer in dense.named_modules()
+            if isinstance(layer, (nn.Linear, nn.Conv2d))
+            and layer.bias is None
+            and small.get_submodule(name).bias is not None
         ),
         weights_digest=hashlib.blake2b(content, digest_size=16).hexdigest(),
     )

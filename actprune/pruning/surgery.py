@@ -16,14 +16,20 @@ def shrink(model: nn.Module, sites: Sequence[Site], cut: Cut, maps: Mapping[str,
     """Remove units from `model` in place: select what stays along every slot's axes.
 
     Args:
-        maps: new weights per consumer in the dense shapes (see `refit.compensate`); a bias is
-            added to a consumer that gets one and had none.
+        maps: new weights per layer in the dense shapes (see `refit.compensate`). A layer that gets
+            a bias and had none hands it to the batch normalization behind, whose running mean
+            falls by it, or keeps it where there is none.
     """
     with torch.no_grad():
         for name, affine in maps.items():
             layer = model.get_submodule(name)
             _set(layer, "weight", affine.weight)
-            if affine.bias is not None:
+            if affine.bias is None:
+                continue
+            if affine.norm is not None and layer.bias is None:
+                norm = model.get_submodule(affine.norm)
+                _set(norm, "running_mean", norm.get_buffer("running_mean") - affine.bias)
+            else:
                 _set(layer, "bias", affine.bias)
         for (name, tensor, axis), gone in _removals(sites, cut).items():
             layer = model.get_submodule(name)

@@ -1,8 +1,8 @@
-"""New weights for one consumer: the mean into its bias, or a ridge regression of its output."""
+"""New weights for one layer: the mean into its bias, or a ridge regression of its output."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,11 @@ from actprune.data.batch import Batch
 from actprune.data.split import Part, in_parts
 from actprune.profiling.counting.layout import by_unit
 from actprune.refit.channel import absorb, predict_removed
-from actprune.refit.design import columns_of, entries, inputs, matrix, outputs
+from actprune.refit.design import columns_of, entries, inputs, matrix
 from actprune.refit.moments import Folds, Moments
 from actprune.refit.ridge import choose_strength, ridge
 from actprune.refit.settings import Compensation
 from actprune.refit.stream import Stream
-from actprune.refit.targets import DenseTargets
 from actprune.running.substitute import Affine
 from actprune.sites.cut import Cut
 from actprune.sites.site import Site
@@ -41,31 +40,45 @@ def refit_patches(
     layer: nn.Linear | nn.Conv2d,
     gone: Tensor,
     batches: Sequence[Batch],
-    dense: DenseTargets,
+    targets: Sequence[Tensor],
+    take: Callable[[Tensor, int], Tensor],
+    drawn: Callable[[int], Tensor | None],
     settings: Compensation,
     seed: int,
+    *,
+    intercept: bool,
 ) -> Affine:
-    """Ridge regression of the output that is due on the kept entries' patches."""
+    """Ridge regression of the output that is due on the kept entries' patches.
+
+    Args:
+        gone: entries of the input that are removed, int64, perhaps none.
+        targets: the dense model's rows, [R, D] a batch.
+        take: the rows [R, D] in use of an output of the layer in the batch of that index.
+        drawn: the positions of each sample in use in that batch; None for all.
+        intercept: whether the layer may get another bias.
+    """
     inside = torch.ones(entries(layer), dtype=torch.bool)
     inside[gone] = False
     kept = inside.nonzero().squeeze(1)
     columns = columns_of(layer, kept).to(layer.weight.device)
     folds = Folds()
-    targets = dense.take(stream.name)
-    for batch, target in zip(batches, targets, strict=True):
-        x, z = stream.read(batch, target)
-        selecting = in_parts(batch.ids, seed, Part.SELECT)
+    for i, (batch, target) in enumerate(zip(batches, targets, strict=True)):
+        x, z_RD = stream.read(batch, target, lambda out, i=i: take(out, i))
+        x_RP = inputs(layer, x, kept, at=drawn(i), samples=len(batch))
+        selecting_S = in_parts(batch.ids, seed, Part.SELECT)
+        selecting_R = selecting_S.repeat_interleave(len(x_RP) // len(batch)).to(x_RP.device)
         for chosen in (False, True):
-            index = (selecting == chosen).nonzero().squeeze(1).to(x.device)
-            if len(index):
-                part = Moments.of(inputs(layer, x[index], kept), outputs(z[index], layer))
-                folds.add(part, selecting=chosen)
+            here = selecting_R == chosen
+            if here.any():
+                folds.add(Moments.of(x_RP[here], z_RD[here]), selecting=chosen)
+    if not intercept:
+        folds = folds.through_origin()
     prior = matrix(layer, layer.weight)[:, columns]
     strength = settings.ridge or choose_strength(folds.fit, folds.select, prior)
     weight, bias = ridge(folds.everything, prior, strength)
     full = torch.zeros_like(matrix(layer, layer.weight))
     full[:, columns] = weight
-    return _affine(layer, full, bias)
+    return _affine(layer, full, bias if intercept else None)
 
 
 def refit_channels(
@@ -109,6 +122,9 @@ def _bias(layer: nn.Linear | nn.Conv2d) -> Tensor:
     return layer.bias.detach().double()
 
 
-def _affine(layer: nn.Linear | nn.Conv2d, weight_DP: Tensor, bias_D: Tensor) -> Affine:
+def _affine(layer: nn.Linear | nn.Conv2d, weight_DP: Tensor, bias_D: Tensor | None) -> Affine:
     like = layer.weight
-    return Affine(weight=weight_DP.reshape(like.shape).to(like.dtype), bias=bias_D.to(like.dtype))
+    return Affine(
+        weight=weight_DP.reshape(like.shape).to(like.dtype),
+        bias=None if bias_D is None else bias_D.to(like.dtype),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -47,7 +48,8 @@ def compensate_from_profile(
             coefficients, intercept = predict_removed(fit, select, kept, removed, settings.ridge)
         name = site.consumer.module
         layer = linear_or_conv(model, name)
-        maps[name] = absorb(layer, maps[name], site, kept, removed, coefficients, intercept)
+        fitted = absorb(layer, maps[name], site, kept, removed, coefficients, intercept)
+        maps[name] = replace(fitted, norm=site.norms_after[0] if site.norms_after else None)
     return maps
 
 

@@ -5,7 +5,7 @@ Shapes: R rows, P columns, D outputs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -48,6 +48,10 @@ class Moments:
             xz_PD=self.xz_PD + other.xz_PD,
             zz_D=self.zz_D + other.zz_D,
         )
+
+    def through_origin(self) -> Moments:
+        """The same rows and their mirror images: means 0, so that no intercept is fitted."""
+        return replace(self, x_P=0 * self.x_P, z_D=0 * self.z_D)
 
     @property
     def mean_x(self) -> Tensor:
@@ -109,6 +113,13 @@ class Folds:
             self._select = part if self._select is None else self._select + part
         else:
             self._rest = part if self._rest is None else self._rest + part
+
+    def through_origin(self) -> Folds:
+        """As `Moments.through_origin`, of both parts."""
+        other = Folds()
+        other._rest = self._rest and self._rest.through_origin()
+        other._select = self._select and self._select.through_origin()
+        return other
 
     @property
     def fit(self) -> Moments:

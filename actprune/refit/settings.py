@@ -19,9 +19,16 @@ class Compensation(BaseModel):
     kind: Literal["none", "mean", "refit"] = "refit"
     granularity: Literal["patch", "channel"] = "patch"  # of convolutions: every tap, or per channel
     sequential: bool = True  # each layer sees the inputs that the pruned layers before it make
+    downstream: bool = True  # sequential patch refits also of the layers behind that lose no inputs
     ridge: float | None = Field(default=None, gt=0)  # relative strength; None: chosen on data
 
     @property
     def adds_bias(self) -> bool:
-        """Whether consumers without a bias get one."""
+        """Whether consumers without a bias get one, unless a batch normalization takes it up."""
         return self.kind != "none"
+
+    @property
+    def refits_downstream(self) -> bool:
+        """Whether layers are refitted that lose no inputs, but read what a cut has changed."""
+        per_patch = self.kind == "refit" and self.granularity == "patch"
+        return per_patch and self.sequential and self.downstream

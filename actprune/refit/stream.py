@@ -1,8 +1,8 @@
-"""One consumer in the stream of the model as pruned so far: what it reads, and ought to return."""
+"""One layer in the stream of the model as pruned so far: what it reads, and ought to return."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from actprune.running.substitute import Affine, substituted
 
 
 class Stream:
-    """One consumer inside the model as pruned so far."""
+    """One layer inside the model as pruned so far."""
 
     def __init__(
         self,
@@ -21,31 +21,32 @@ class Stream:
         name: str,
         upstream: Mapping[str, Affine],
         own: Affine,
+        *,
         joins: bool,
     ) -> None:
         self._model, self.name, self._joins = model, name, joins
         self._maps = {**upstream, name: own}
         self.own = own
 
-    def read(self, batch: Batch, dense: Tensor) -> tuple[Tensor, Tensor]:
-        """The consumer's input, and the output it ought to have, given the dense target."""
+    def read(
+        self, batch: Batch, dense_RD: Tensor, rows: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The layer's input, and the rows [R, D] that its output ought to have, given the dense
+        target's; `rows` takes them from an output."""
         if not self._joins:
-            return self.input(batch), dense
+            return self.input(batch), dense_RD
         tap = self._run(batch, stop_at="total")
         assert tap.input is not None
         assert tap.output is not None
         assert tap.total is not None
-        lost = dense - tap.total
+        lost_RD = dense_RD - rows(tap.total)
         if tap.scale is not None:
-            shape = [1] * lost.ndim
-            shape[1] = -1
             # a channel that the normalization multiplies by nothing cannot be corrected
-            factor = tap.scale.reshape(shape)
-            lost = torch.where(factor.abs() > 1e-6, lost / factor, 0.0)
-        return tap.input, tap.output + lost
+            lost_RD = torch.where(tap.scale.abs() > 1e-6, lost_RD / tap.scale, 0.0)
+        return tap.input, rows(tap.output) + lost_RD
 
     def input(self, batch: Batch) -> Tensor:
-        """The consumer's input alone."""
+        """The layer's input alone."""
         tap = self._run(batch, stop_at="output")
         assert tap.input is not None
         return tap.input

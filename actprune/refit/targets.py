@@ -1,71 +1,63 @@
-"""What the dense model computes at each consumer, batch by batch, within a memory budget."""
+"""What the dense model computes at each layer to be fitted, within a memory budget."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-import torch
 from torch import Tensor, nn
 
 from actprune.data.batch import Batch
+from actprune.refit.places import Place
 from actprune.running.joins import tapping
 
 BUDGET = 1 << 30  # bytes of targets kept at a time
 
 
 class DenseTargets:
-    """The dense model's output at a consumer, or the sum it is added into where there is one.
+    """The dense model's output at a layer, or the sum it is added into where there is one.
 
-    Consumers are asked for in the order in which they run. Each reading of the data fills as many
-    of the next consumers as the budget holds, so that a deep model is not run once per consumer.
+    Layers are asked for in the order in which they run. Each reading of the data fills as many of
+    the next layers as the budget holds, so that a deep model is not run once per layer.
     """
 
     def __init__(
         self,
         model: nn.Module,
         batches: Sequence[Batch],
-        consumers: Sequence[str],
-        joins: dict[str, bool],
+        places: Sequence[Place],
+        rows: Callable[[str, Tensor, int], Tensor],
         budget: int = BUDGET,
     ) -> None:
-        self._model, self._batches, self._consumers = model, batches, list(consumers)
-        self._joins, self._budget = joins, budget
+        """`rows(layer, output, index of the batch)` takes what is kept of an output, [R, D]."""
+        self._model, self._batches, self._places = model, batches, list(places)
+        self._rows, self._budget = rows, budget
         self._kept: dict[str, list[Tensor]] = {}
 
-    def take(self, consumer: str) -> list[Tensor]:
-        """The targets at `consumer`, one tensor a batch; they are then forgotten."""
-        if consumer not in self._kept:
-            self._read(self._consumers[self._consumers.index(consumer) :])
-        return self._kept.pop(consumer)
+    def take(self, name: str) -> list[Tensor]:
+        """The target rows at the layer `name`, [R, D] a batch; they are then forgotten."""
+        if name not in self._kept:
+            start = [p.name for p in self._places].index(name)
+            self._read(self._places[start:])
+        return self._kept.pop(name)
 
-    def _read(self, wanted: list[str]) -> None:
-        chosen: list[str] = []
+    def _read(self, wanted: Sequence[Place]) -> None:
+        chosen: list[Place] = []
         samples = sum(map(len, self._batches))
         for i, batch in enumerate(self._batches):
             now = wanted if i == 0 else chosen
             with ExitStack() as stack:
-                taps = {name: stack.enter_context(tapping(self._model, name)) for name in now}
+                taps = {p.name: stack.enter_context(tapping(self._model, p.name)) for p in now}
                 batch.run(self._model)
             size = 0
-            for name in now:
-                tap = taps[name]
-                value = tap.total if self._joins[name] else tap.output
+            for place in now:
+                tap = taps[place.name]
+                value = tap.total if place.joins else tap.output
                 assert value is not None
-                size += value.numel() * value.element_size() * samples // len(batch)
+                rows = self._rows(place.name, value, i)
+                size += rows.numel() * rows.element_size() * samples // len(batch)
                 if i == 0:
                     if chosen and size > self._budget:
                         break
-                    chosen.append(name)
-                self._kept.setdefault(name, []).append(value)
-
-
-def find_joins(model: nn.Module, batch: Batch, consumers: Sequence[str]) -> dict[str, bool]:
-    """Whether each consumer's output is added into a residual stream."""
-    few = batch.select(torch.arange(1))
-    joins = {}
-    for name in consumers:
-        with tapping(model, name) as tap:
-            few.run(model)
-        joins[name] = tap.total is not None
-    return joins
+                    chosen.append(place)
+                self._kept.setdefault(place.name, []).append(rows)

@@ -15,10 +15,14 @@ from actprune.running.fastpath import module_by_module
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # eq would compare tensors
 class Affine:
-    """Weights of a Linear or Conv2d: `weight` shaped as the layer's, `bias` [outputs] or None."""
+    """Weights of a Linear or Conv2d: `weight` shaped as the layer's, `bias` [outputs] or None.
+
+    norm: a batch normalization straight behind the layer whose mean can take up the bias, if any.
+    """
 
     weight: Tensor
     bias: Tensor | None
+    norm: str | None = None
 
 
 def compute(layer: nn.Linear | nn.Conv2d, affine: Affine, x: Tensor) -> Tensor:

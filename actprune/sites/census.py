@@ -51,7 +51,8 @@ class Census(BaseModel):
         MACs are those of convolutions, linear layers, matrix products and attention, as
         `counting_flops` counts them (half its FLOPs); kernels that it does not know, such as
         those of flash-attn or of a quantized layer, count nothing. `adds_bias`: the compensation
-        gives each consumer of a cut site a bias where it has none.
+        gives each consumer of a cut site a bias where it has none and no batch normalization
+        behind it takes up what would be its bias.
         """
         params, macs, size = self.params, self.macs, self.bytes
         after = self._shapes_after(sites, cut)
@@ -67,7 +68,8 @@ class Census(BaseModel):
                 macs -= layer.macs * (1 - prod(shapes["weight"]) / prod(weight))
         if adds_bias:
             # several sites may share a consumer (a concatenation), which gets one bias
-            for name in {site.consumer.module for site in sites if cut.removes(site)}:
+            cut_sites = [s for s in sites if cut.removes(s) and not s.norms_after]
+            for name in {site.consumer.module for site in cut_sites}:
                 tensors = self.layers[name].tensors
                 if "bias" not in tensors:
                     rows = after[name]["weight"][0]

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from actprune.data.batch import Batch
-from actprune.refit.targets import DenseTargets, find_joins
+from actprune.refit.places import Place, find_places
+from actprune.refit.targets import DenseTargets
 
 NAMES = ["a", "b", "c"]
 
@@ -33,8 +34,8 @@ def batches() -> list[Batch]:
 
 
 def test_an_addition_into_a_stream_is_found() -> None:
-    joins = find_joins(Stream(), batches()[0], NAMES)
-    assert joins == {"a": False, "b": True, "c": False}
+    places = find_places(Stream(), batches()[0], NAMES, downstream=False)
+    assert [(p.name, p.joins) for p in places] == [("a", False), ("b", True), ("c", False)]
 
 
 @pytest.mark.parametrize(
@@ -45,8 +46,8 @@ def test_an_addition_into_a_stream_is_found() -> None:
 @torch.no_grad()
 def test_a_small_budget_reads_more_often_and_gives_the_same(budget: int, readings: int) -> None:
     model, data = Stream(), batches()
-    joins = {"a": False, "b": True, "c": False}
-    targets = DenseTargets(model, data, NAMES, joins, budget)
+    places = [Place(name=name, joins=name == "b", norm=None, intercept=True) for name in NAMES]
+    targets = DenseTargets(model, data, places, lambda _name, out, _batch: out, budget)
     found = {name: torch.cat(targets.take(name)) for name in NAMES}
     assert model.runs == readings * len(data)
     x = torch.cat([b.args[0] for b in data])

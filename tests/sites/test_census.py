@@ -66,7 +66,9 @@ def cuts(found: Survey) -> list[dict[str, list[int]]]:
 def pruned(model: nn.Module, found: Survey, cut: Cut, *, adds_bias: bool) -> nn.Module:
     small = copy.deepcopy(model)
     if adds_bias:
-        add_biases(small, [s.consumer.module for s in found.sites if cut.removes(s)])
+        add_biases(
+            small, [s.consumer.module for s in found.sites if cut.removes(s) and not s.norms_after]
+        )
     shrink(small, found.sites, cut, without_compensation(small, found.sites, cut))
     return small
 
