@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from actprune.adaptive import profile as profile
     from actprune.auditing.audit import audit as audit
     from actprune.auditing.result import AuditResult as AuditResult
+    from actprune.exporting.export import export as export
+    from actprune.exporting.result import Exported as Exported
     from actprune.loading.saved import load as load
     from actprune.planning.plan import plan as plan
     from actprune.planning.result import Plan as Plan
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "audit": "actprune.auditing.audit",
     "AuditResult": "actprune.auditing.result",
+    "export": "actprune.exporting.export",
+    "Exported": "actprune.exporting.result",
     "load": "actprune.loading.saved",
     "plan": "actprune.planning.plan",
     "Plan": "actprune.planning.result",

@@ -119,6 +119,15 @@ Loss: TypeAlias = Annotated[
     ),
 ]
 
+Export: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="onnx|pt2",
+        help="Also write model.onnx or model.pt2, which run without actprune; checked against "
+        "torch.",
+    ),
+]
+
 FLAGS = {
     "model": "MODEL",
     "weights": "--weights",
@@ -142,6 +151,7 @@ FLAGS = {
     "prune.keep": "--keep",
     "prune.drop": "--drop",
     "prune.round_to": "--round-to",
+    "export": "--export",
     "verify.level": "--level",
     "verify.loss": "--loss",
 }

@@ -15,6 +15,7 @@ from actprune.errors import ActpruneError, BudgetError
 from . import (
     audit,
     diff,
+    export,
     merge,
     plan,
     profile,
@@ -88,6 +89,7 @@ for _verb, _short in (
     (plan.plan, "Choose what to remove; price it and forecast its cost."),
     (prune.prune, "The whole way: a smaller model, verified, with a report."),
     (verify.verify, "Measure a saved cut again, on held-out data."),
+    (export.export, "Write a saved cut as a file that runs without actprune."),
     (audit.audit, "What only a running model shows: order, linearity, basins."),
     (report.report, "Show a saved report, alone or beside another."),
     (merge.merge, "Add profiles up, over shards, machines and days."),

@@ -19,6 +19,7 @@ from ._options import (
     Compensate,
     Criterion,
     Drop,
+    Export,
     Granularity,
     Ignore,
     Independent,
@@ -109,19 +110,21 @@ def prune(
     ] = None,
     level: Level = None,
     loss: Loss = None,
+    export: Export = None,
     json: Json = False,
 ) -> None:
     """Make a smaller model: profile, plan, cut, refit, verify on held-out data, report.
 
     Writes the smaller model, its plan and its report into a new folder. Exits 1 if the verdict is
-    fail: the target missed, or the loss worse than forecast beyond both intervals.
+    fail: the target missed, or the loss worse than forecast beyond both intervals; or if an export
+    was asked for and not made.
 
     \b
     Examples:
       actprune prune zoo:digits-mlp --target macs=50% -o out
       actprune prune net.py:make --weights net.pt --data npz:calib.npz --target loss=+0.02 -o out
       actprune prune --recipe digits-mlp-refit -o out
-      actprune prune --plan plan.json -o out
+      actprune prune --plan plan.json -o out --export onnx
     """
     check_new_folder(out)
     cut = given(
@@ -139,7 +142,9 @@ def prune(
     )
     if target:
         cut["target"] = target_values(target)
-    top = given(model=model, weights=weights, data=data, heldout=heldout, check=check)
+    top = given(
+        model=model, weights=weights, data=data, heldout=heldout, check=check, export=export
+    )
     watch = given(samples=samples, batch_size=batch_size, rule=rule, seed=seed)
     judge = given(level=level, loss=loss)
     chosen: Plan | None = None
@@ -162,7 +167,7 @@ def prune(
 
         emit(summary_table(report))
         emit(f"\n{out}: the smaller model, its plan and report.html")
-    if report.verdict == "fail":
+    if report.verdict == "fail" or (report.export is not None and report.export.file is None):
         raise typer.Exit(1)
 
 

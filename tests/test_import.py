@@ -8,7 +8,7 @@ import actprune
 
 HEAVY = (
     "triton", "torch._dynamo", "torch._inductor", "matplotlib", "jinja2", "sklearn", "mlxtend",
-    "transformers", "torchvision", "pandas", "typer", "rich",
+    "transformers", "torchvision", "pandas", "typer", "rich", "onnx", "onnxruntime",
 )  # fmt: skip
 
 
@@ -34,7 +34,8 @@ def test_the_public_names_exist_and_say_what_they_are() -> None:
         "profile", "fit", "plan", "prune", "verify", "masked", "merge", "subtract", "diff",
         "survey", "load", "Profiler",
         "load_profile", "save_profile", "save_pruned", "Profile", "Theory", "Plan", "Verdict",
-        "Compensation", "audit", "AuditResult", "ActpruneError", "BudgetError",
+        "Compensation", "audit", "AuditResult", "export", "Exported", "ActpruneError",
+        "BudgetError",
     ):  # fmt: skip
         assert getattr(actprune, name).__doc__, name
 
@@ -50,5 +51,6 @@ def test_no_submodule_shadows_a_public_function() -> None:
         "diff",
         "fit",
         "masked",
+        "export",
     ):
         assert callable(getattr(actprune, name)), name

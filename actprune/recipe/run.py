@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from actprune.data.source import Source, fingerprint
 from actprune.data.split import heldout as is_heldout
 from actprune.errors import ActpruneError
+from actprune.exporting.export import check_packages, export
+from actprune.exporting.result import ExportOutcome, Kind
 from actprune.files import new_folder, write_atomically
 from actprune.loading.data import load_data, own_data
 from actprune.loading.model import load_model
@@ -53,6 +55,8 @@ def run(
         ActpruneError: for a mistake in what the recipe names; nothing is then left in `out`.
         BudgetError: if a target cannot be reached.
     """
+    if recipe.export is not None:
+        check_packages(recipe.export)
     with new_folder(out) as folder:
         named = recipe.data or own_data(recipe.model)
         progress("loading the model")
@@ -102,6 +106,9 @@ def run(
             progress=_counted(progress, "verifying"),
         )
         report = assemble(seen, theory, plan, verdict, prune_seconds=seconds)
+        if recipe.export is not None:
+            outcome = _exported(small, recipe.export, folder, data, progress)
+            report = report.model_copy(update={"export": outcome})
         progress("writing the report")
         save_pruned(small, dense, plan, folder)
         write_atomically(folder / PLAN, plan.to_json())
@@ -203,6 +210,18 @@ def _baseline(
     progress(f"baseline: {criterion}, {compensation.kind}")
     other = alike(dense, seen, plan, criterion=criterion, compensation=compensation, batches=data)
     return prune(dense, other, batches=data)
+
+
+def _exported(
+    small: nn.Module, kind: Kind, folder: Path, data: Source, progress: Progress
+) -> ExportOutcome:
+    """A failure is told in the report: the cut is made and verified, and stays."""
+    try:
+        return ExportOutcome.of(
+            export(small, folder / f"model.{kind}", data, kind=kind, progress=progress)
+        )
+    except ActpruneError as e:
+        return ExportOutcome(kind=kind, file=None, reason=str(e).replace(f"{folder}/", ""))
 
 
 def _third(data: Source, plan: Plan) -> Source:

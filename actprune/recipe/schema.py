@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Criterion: TypeAlias = Literal["rare", "magnitude", "effect", "fluctuation", "residual", "random"]
 Loss: TypeAlias = Literal["cross_entropy", "mse", "kl", "difference"]
 Compensate: TypeAlias = Literal["none", "mean", "refit"]
+Export: TypeAlias = Literal["onnx", "pt2"]
 
 
 def _tuple(value: Any) -> Any:
@@ -270,6 +271,11 @@ class Recipe(Section):
     verify: VerifySection = Field(default=VerifySection(), description="Judging.")
     baselines: Annotated[tuple[BaselineSection, ...], BeforeValidator(_tuple)] = Field(
         default=(), description="What else to measure on the held-out data, for comparison."
+    )
+    export: Export | None = Field(
+        default=None,
+        description="Also write model.onnx or model.pt2, which run without actprune; checked "
+        "against torch.",
     )
 
     @field_validator("data")

@@ -76,6 +76,7 @@ def assemble(
             device=verdict.device,
             latency_batch=verdict.latency_batch,
             latency_threads=verdict.latency_threads,
+            latency=verdict.latency,
             seconds=Seconds(
                 profile=profile.seconds,
                 plan=plan.seconds,
@@ -105,6 +106,7 @@ def with_verdict(report: Report, verdict: Verdict) -> Report:
             "device": verdict.device,
             "latency_batch": verdict.latency_batch,
             "latency_threads": verdict.latency_threads,
+            "latency": verdict.latency,
             "seconds": report.seconds.model_copy(update={"verify": verdict.seconds}),
         }
     )

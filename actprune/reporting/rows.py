@@ -118,7 +118,9 @@ def _keys(report: Report) -> dict[str, str]:
 def _latency(report: Report) -> Row:
     x, y = report.before.latency_ms, report.after.latency_ms
     change = change_percent(x, y) or "none"
-    if 0 < y < x:
+    if report.latency is not None:
+        change = words.speed(report.latency)
+    elif 0 < y < x:
         change += f" ({x / y:.2f}x the speed)"
     return Row(
         name="latency", before=f"{number(x)} ms", after=f"{number(y)} ms", change=change

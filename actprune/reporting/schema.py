@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from actprune.exporting.result import ExportOutcome
 from actprune.planning.result import Compensation, Frozen
-from actprune.verifying.result import Baseline, Certificate, Measured, Side
+from actprune.verifying.result import Baseline, Certificate, Latency, Measured, Side
 
 
 class ReportModel(Frozen):
@@ -105,4 +106,6 @@ class Report(Frozen):
     device: str
     latency_batch: int
     latency_threads: int
+    latency: Latency | None = None  # missing where an earlier version wrote the report
+    export: ExportOutcome | None = None  # where one was asked for
     seconds: Seconds

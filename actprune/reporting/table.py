@@ -81,6 +81,8 @@ def _findings(report: Report) -> Table:
     table.add_row("counts only", _literal(words.counts_only(report)))
     table.add_row("measured", _literal(words.measured(report)))
     table.add_row("removed", _literal(_removed(report)))
+    if report.export is not None:
+        table.add_row("export", _literal(words.export(report.export)))
     said = _literal(f"{report.verdict.upper()}: {report.verdict_reason}")
     said.stylize(COLOURS[report.verdict])
     table.add_row("verdict", said)

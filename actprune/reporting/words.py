@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from actprune.exporting.result import ExportOutcome
 from actprune.reporting.numbers import estimate, number, percent, scaled, signed, unit_of, whole
 from actprune.reporting.schema import Report, ReportTarget
+from actprune.verifying.result import Latency
 
 VERDICTS = {
     "pass": "Pass",
@@ -164,6 +166,40 @@ def how(report: Report) -> str:
     """Selection, allocation and compensation on one line."""
     selection = f"criterion {report.criterion}, {report.allocate} allocation"
     return f"{selection}, {COMPENSATIONS[report.compensation.kind]}"
+
+
+def speed(latency: Latency) -> str:
+    """The paired ratio of the two models: 1.63x the speed [p20 1.55, p80 1.70]."""
+    quantiles = f"[p20 {latency.ratio_p20:.2f}, p80 {latency.ratio_p80:.2f}]"
+    return f"{latency.ratio:.2f}x the speed {quantiles}"
+
+
+def timing(report: Report) -> str:
+    """How latency was measured, without a full stop."""
+    plural = "" if report.latency_threads == 1 else "s"
+    text = (
+        f"latency is the median of one batch of {whole(report.latency_batch)} on {report.device} "
+        f"with {whole(report.latency_threads)} thread{plural}"
+    )
+    if report.latency is None:
+        return text
+    layout = report.latency.layout.replace("_", " ")
+    return (
+        f"{text}, over {report.latency.rounds} rounds of both models in turn ({layout} memory); "
+        f"its change is the median of the rounds' own ratios, dense by pruned"
+    )
+
+
+def export(outcome: ExportOutcome) -> str:
+    """What became of an export, on one line."""
+    if outcome.file is None or outcome.difference is None or outcome.limit is None:
+        return f"{outcome.kind} failed: {outcome.reason or 'no reason was recorded'}"
+    opset = "" if outcome.opset is None else f", opset {outcome.opset}"
+    return (
+        f"{outcome.file}, {scaled(outcome.bytes or 0, 'B')}{opset}; {outcome.checked_with} differs "
+        f"from torch by at most {number(outcome.difference, 2)} on "
+        f"{whole(outcome.samples or 0)} samples (limit {number(outcome.limit, 2)})"
+    )
 
 
 def size(report: Report) -> str:

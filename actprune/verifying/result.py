@@ -29,6 +29,21 @@ class Side(Frozen):
     latency_ms: float
 
 
+class Latency(Frozen):
+    """Both models timed in turn on one batch; a ratio is dense / pruned of the same round."""
+
+    before_ms: float  # medians
+    after_ms: float
+    ratio: float  # median over rounds; above 1 the pruned model is faster
+    ratio_p20: float
+    ratio_p80: float
+    rounds: int
+    batch: int
+    threads: int
+    layout: str  # of 4-d tensors in memory: contiguous or channels_last, the same for both
+    device: str
+
+
 class Baseline(Frozen):
     """The same kept counts per site, chosen and compensated in another way."""
 
@@ -63,6 +78,7 @@ class Verdict(Frozen):
     heldout_samples: int
     latency_batch: int
     latency_threads: int
+    latency: Latency
     device: str
     seconds: float
 

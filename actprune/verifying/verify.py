@@ -24,7 +24,7 @@ from actprune.running.state import device_of, undisturbed
 from actprune.running.wrapped import unwrapped
 from actprune.sites.census import static_cost
 from actprune.theory.liveness import split_certificate
-from actprune.verifying.latency import latencies
+from actprune.verifying.latency import latency
 from actprune.verifying.outcome import judge
 from actprune.verifying.result import Baseline, Certificate, Measured, Side, Verdict
 
@@ -77,7 +77,7 @@ def verify(
     )
     outcome, reason = judge(plan, measured, float(losses[0].mean()), chosen.kind)
     timed = batches[0].select(torch.arange(min(LATENCY_BATCH, len(batches[0]))))
-    before_ms, after_ms = latencies([dense, small], timed)
+    speed = latency(dense, small, timed)
 
     def side(i: int, model: nn.Module, macs: float, ms: float) -> Side:
         cost = static_cost(model)
@@ -96,8 +96,8 @@ def verify(
         loss_kind=chosen.kind,
         labelled=chosen.labelled,
         measured=measured,
-        before=side(0, dense, plan.before.macs, before_ms),
-        after=side(1, small, plan.after.macs, after_ms),
+        before=side(0, dense, plan.before.macs, speed.before_ms),
+        after=side(1, small, plan.after.macs, speed.after_ms),
         certificate=Certificate(
             units=plan.removed,
             inputs_affected=float(affected.mean()),
@@ -115,8 +115,9 @@ def verify(
         ),
         heldout=source.spec,
         heldout_samples=len(change),
-        latency_batch=len(timed),
-        latency_threads=torch.get_num_threads(),
+        latency_batch=speed.batch,
+        latency_threads=speed.threads,
+        latency=speed,
         device=str(device_of(dense)),
         seconds=time.perf_counter() - start,
     )

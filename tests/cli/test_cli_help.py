@@ -10,7 +10,8 @@ from importlib.metadata import version
 import pytest
 
 VERBS = (
-    "profile", "theory", "plan", "prune", "verify", "audit", "report", "merge", "subtract", "diff"
+    "profile", "theory", "plan", "prune", "verify", "export", "audit", "report", "merge",
+    "subtract", "diff",
 )  # fmt: skip
 
 

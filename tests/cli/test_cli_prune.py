@@ -20,6 +20,7 @@ class Asked:
     """Records the calls; answers with a report of the given verdict."""
 
     verdict: str = "pass"
+    export: Any = None
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Asked:
@@ -52,14 +53,14 @@ def test_flags_make_the_same_recipe_as_a_file(actprune: Callable, run: Asked) ->
         "prune:\n  target: {macs: 50%, loss: +0.02}\n  criterion: effect\n  compensate: mean\n"
         "  granularity: channel\n  sequential: false\n  ridge: 0.1\n  allocate: global\n"
         "  only: [a, b]\n  ignore: [c]\n  keep: [a:1]\n  drop: [b:2]\n  round_to: 8\n"
-        "verify: {level: 0.8, loss: kl}\n"
+        "verify: {level: 0.8, loss: kl}\nexport: pt2\n"
     )
     line = (
         "prune net.py:make --weights w.pt --data npz:x.npz --heldout npz:h.npz --check npz:c.npz "
         "--samples 10 --batch-size 5 --rule positive --seed 3 --target macs=50% "
         "--target loss=0.02 --criterion effect --compensate mean --granularity channel "
         "--independent --ridge 0.1 --allocate global --only a --only b --ignore c --keep a:1 "
-        "--drop b:2 --round-to 8 --level 0.8 --loss kl -o out --json"
+        "--drop b:2 --round-to 8 --level 0.8 --loss kl --export pt2 -o out --json"
     )
     assert actprune("prune", "--recipe", "r.yaml", "-o", "out", "--json").code == 0
     from_file = run.recipe

@@ -142,6 +142,9 @@ def build_report(sites: int = 3, **changes: Any) -> Report:
         "device": "cpu",
         "latency_batch": 32,
         "latency_threads": 2,
+        "latency": {"before_ms": 7.4123, "after_ms": 4.9871, "ratio": 1.4863, "ratio_p20": 1.41,
+                    "ratio_p80": 1.5612, "rounds": 25, "batch": 32, "threads": 2,
+                    "layout": "contiguous", "device": "cpu"},
         "seconds": {"profile": 3.21, "plan": 8.7, "prune": 4.02, "verify": 71.3},
     }  # fmt: skip
     return Report.model_validate({**fields, **changes})

@@ -18,7 +18,6 @@ from actprune.profiling.collect import profile
 from actprune.pruning.prune import prune
 from actprune.refit.settings import Compensation
 from actprune.running.hashing import model_hash
-from actprune.verifying.latency import latencies
 from actprune.verifying.verify import moves_removed_units, verify
 
 NONE = Compensation(kind="none")
@@ -74,6 +73,11 @@ def test_every_number_is_what_it_says() -> None:
     assert found.before.latency_ms > 0
     assert found.after.latency_ms > 0
     assert (found.latency_batch, found.latency_threads) == (64, torch.get_num_threads())
+    timed = found.latency
+    assert (timed.before_ms, timed.after_ms) == (found.before.latency_ms, found.after.latency_ms)
+    assert (timed.batch, timed.threads) == (found.latency_batch, found.latency_threads)
+    assert (timed.layout, timed.device) == ("contiguous", "cpu")
+    assert 0 < timed.ratio_p20 <= timed.ratio <= timed.ratio_p80
     assert (found.device, found.ok) == ("cpu", found.outcome != "fail")
 
 
@@ -283,22 +287,3 @@ def test_what_cannot_be_measured_is_refused() -> None:
     assert refusal(data(seed=1), other) == (
         "The plan is for another model than the dense one given to verify."
     )
-
-
-def test_latencies_are_medians_of_rounds_in_turn() -> None:
-    runs: list[int] = []
-
-    class Counting(nn.Module):
-        def __init__(self, number: int) -> None:
-            super().__init__()
-            self.number = number
-
-        def forward(self, x: Tensor) -> Tensor:
-            runs.append(self.number)
-            return x
-
-    batch = Batch(args=(torch.zeros(2),), kwargs={}, labels=None, ids=torch.arange(2))
-    times = latencies([Counting(0), Counting(1)], batch)
-    assert len(times) == 2
-    assert all(t > 0 for t in times)
-    assert runs == [0, 1] * 16  # a warm-up and fifteen rounds
