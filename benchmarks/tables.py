@@ -164,6 +164,25 @@ def overhead() -> str:
     return table(head, [*lines, *_on_a_gpu()])
 
 
+def speed() -> str:
+    """Real speed of half the MACs: the newest row of each way."""
+    found = {(r["net"], r["allocate"], r["round_to"], r["way"]): r for r in rows("speed")}
+    lines = [
+        [
+            r["net"],
+            r["allocate"] + (f", multiples of {r['round_to']}" if r["round_to"] > 1 else ""),
+            r["way"].replace("_", " "),
+            f"{100 * r['macs_kept']:.1f} %",
+            f"{r['before_ms']:.2f} to {r['after_ms']:.2f}",
+            f"{r['ratio']:.2f} [{r['ratio_p20']:.2f}, {r['ratio_p80']:.2f}]",
+            f"{r['rounds']} of batch {r['batch']}",
+        ]
+        for r in found.values()
+    ]
+    head = ["network", "units kept", "run by", "MACs kept", "ms", "dense / pruned [p20, p80]"]
+    return table([*head, "rounds"], lines) if lines else "not run"
+
+
 def live() -> str:
     """Cost of a Profiler along a training, as the median ratio to the same steps without it."""
     lines = [
@@ -256,6 +275,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "certificate": certificate,
     "overhead": overhead,
     "live": live,
+    "speed": speed,
     "crash_safety": crash_safety,
     "scaling_claims": scaling(claims.claim_table),
     "scaling_growth": scaling(growth.growth_table),

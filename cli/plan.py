@@ -49,7 +49,8 @@ def plan(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help=f"The profiled model: {MODEL_HELP} Only a zoo model is found from the profile.",
+            help=f"The profiled model: {MODEL_HELP} Only zoo: and hf: models are found from the "
+            "profile.",
         ),
     ] = None,
     out: Annotated[
@@ -209,12 +210,12 @@ def _plan(
 
 
 def _named(counted: Profile) -> str:
-    """The zoo model that the profile names; nothing else that a file names is ever run."""
-    if counted.identity.model.startswith("zoo:"):
+    """The zoo: or hf: model that the profile names; no code that a file names is ever run."""
+    if counted.identity.model.startswith(("zoo:", "hf:")):
         return counted.identity.model
     raise ActpruneError(
         f"--model: needed, since the profile is of {counted.identity.model!r}, which is not "
-        f"from the zoo."
+        f"from the zoo or Hugging Face."
     )
 
 

@@ -216,9 +216,10 @@ def _from_plan(
             flag = "--independent" if name == "sequential" else "--" + name.replace("_", "-")
             raise ActpruneError(f"{flag}: cannot be given together with --plan; plan again.")
     if "model" not in top:
-        if not plan.model.spec.startswith("zoo:"):
+        if not plan.model.spec.startswith(("zoo:", "hf:")):
             raise ActpruneError(
-                f"MODEL: needed, since {path} is for {plan.model.spec!r}, not a zoo model."
+                f"MODEL: needed, since {path} is for {plan.model.spec!r}, which is not run "
+                f"because a file names it."
             )
         top["model"] = plan.model.spec
     if "data" not in top and plan.data.spec.startswith(("zoo:", "npz:")):

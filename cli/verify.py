@@ -31,7 +31,8 @@ def verify(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help=f"The model before the cut: {MODEL_HELP} Only a zoo model is found by itself.",
+            help=f"The model before the cut: {MODEL_HELP} Only zoo: and hf: models are found by "
+            "themselves.",
         ),
     ] = None,
     weights: Weights = None,

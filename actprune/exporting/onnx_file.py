@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import re
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from actprune.data.batch import Batch
 from actprune.errors import ActpruneError
+from actprune.exporting.program import quiet
 from actprune.running.forward import in_one_line
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -44,7 +42,7 @@ def onnx_bytes(program: ExportedProgram) -> tuple[bytes, int]:
             f"export pt2 instead."
         )
     try:
-        with _quiet():
+        with quiet():
             made = torch.onnx.export(program, dynamo=True, verbose=False, external_data=False)
             assert made is not None
             outputs = made.model.graph.outputs
@@ -93,17 +91,3 @@ def runtime() -> str:
     import onnxruntime
 
     return f"onnxruntime {onnxruntime.__version__}"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the converter's notes on packages it could use and on its own deprecations."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

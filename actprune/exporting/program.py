@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,8 +31,12 @@ class TensorsOnly(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
-        return tuple(tensors(self.model(*args, **kwargs)))
+        def forward(*args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+            return tuple(tensors(self.model(*args, **kwargs)))
+
+        # torch.export reads inputs' names here, and fails on shapes for **kwargs (torch 2.13)
+        forward.__signature__ = inspect.signature(model.forward)  # pyright: ignore
+        self.forward = forward
 
 
 def tensors(output: Any) -> list[Tensor]:
@@ -68,17 +77,43 @@ def program_of(plain: nn.Module, batch: Batch) -> ExportedProgram:
         if isinstance(x, Tensor) and x.ndim:
             shapes[x] = {0: Dim.DYNAMIC}
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), quiet():
             program = torch.export.export(
-                plain, example.args, dict(example.kwargs), dynamic_shapes=shapes, strict=False
+                plain,
+                example.args,
+                dict(example.kwargs),
+                dynamic_shapes=shapes,  # pyright: ignore[reportArgumentType]  # as documented
+                strict=False,
             )
     except Exception as e:  # whatever the user's forward or torch raises
         raise ActpruneError(
             f"The model cannot be exported for batches of any size: {in_one_line(e)}; let its "
             f"forward branch on no tensor's values and fix no batch size."
         ) from e
+    for size, bounds in program.range_constraints.items():
+        # torch assumes 2 or more and still takes 1, which `export` checks by running it
+        if int(bounds.lower) > 2 or bounds.upper < 2**31:
+            raise ActpruneError(
+                f"The model cannot be exported for batches of any size: its forward treats those "
+                f"of {bounds.lower} to {bounds.upper} samples apart ({size}); let it fix no batch "
+                f"size."
+            )
     program.example_inputs = None  # else the user's data would travel with the file
     return program
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without torch's notes on packages it could use and on its own deprecations; an error that
+    matters is raised."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
 
 
 def _is_plain(output: Any) -> bool:
