@@ -37,7 +37,7 @@ THREADS = 2
 BATCH = 128
 TARGET = "macs=50%"
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-# allocation, and the multiple of which units are kept: vector units are filled by 8 or 16 channels
+# allocation, and the multiple of which units are kept
 PLANS = (("uniform", 1), ("uniform", 8), ("global", 1), ("global", 8))
 PATIENCE = 600.0  # seconds for the rounds of one row
 
