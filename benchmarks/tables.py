@@ -196,6 +196,24 @@ def _on_a_gpu() -> list[list[str]]:
     ]
 
 
+def selection_speed() -> str:
+    """Seconds to order the units of one site, against the definition."""
+    lines = [
+        [
+            f"{r['units']:,}",
+            str(r["width"]),
+            f"{r['outputs']:,}",
+            f"{r['seconds']:.3g}",
+            f"{r['naive_seconds']:.3g}" if "off" in r else "not run",
+            ("same" if r["same_order"] else "other") if "off" in r else "-",
+            f"{r['off']:.0e}" if "off" in r else "-",
+        ]
+        for r in rows("selection_speed")
+    ]
+    head = ["units", "columns a unit", "outputs", "seconds", "definition", "order"]
+    return table([*head, "costs differ by, relative to the largest"], lines)
+
+
 def crash_safety() -> str:
     """Profiles that were killed and resumed."""
     lines = [
@@ -257,6 +275,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "overhead": overhead,
     "live": live,
     "crash_safety": crash_safety,
+    "selection_speed": selection_speed,
     "scaling_claims": scaling(claims.claim_table),
     "scaling_growth": scaling(growth.growth_table),
     "scaling_loss": scaling(loss_growth.loss_table),
