@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from actprune.planning.criteria import CATALOG
 from benchmarks.harness import RESULTS, ROOT, rows, table
 from benchmarks.real_networks import claims as real_claims
 from benchmarks.real_networks import summary
@@ -214,6 +215,12 @@ def selection_speed() -> str:
     return table([*head, "costs differ by, relative to the largest"], lines)
 
 
+def criteria() -> str:
+    """The criteria as the registry lists them."""
+    lines = [[f"`{name}`", e.score, e.source, e.needs] for name, e in CATALOG.items()]
+    return table(["criterion", "score", "source", "needs"], lines)
+
+
 def crash_safety() -> str:
     """Profiles that were killed and resumed."""
     lines = [
@@ -265,6 +272,7 @@ def scaling(make: Callable[[list[dict[str, Any]]], str]) -> Callable[[], str]:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
+    "criteria": criteria,
     "run": run,
     "cifar": cifar,
     "cifar_forecast": cifar_forecast,
@@ -290,7 +298,12 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "real_certificates": real(summary.certificates),
     "real_documents": real(summary.documents),
 }
-FILES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs" / "theory.md")
+FILES = (
+    ROOT / "README.md",
+    ROOT / "benchmarks" / "README.md",
+    ROOT / "docs" / "theory.md",
+    ROOT / "docs" / "criteria.md",
+)
 
 
 def filled(text: str) -> str:
