@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from actprune.data.batch import Batch
 from actprune.data.split import Part
 from actprune.errors import ActpruneError
-from actprune.ops.gram import gram
+from actprune.ops.gram import add_gram
 from actprune.planning.criteria import Evidence, Sizes
 from actprune.planning.sizes import sizes
 from actprune.planning.slopes import slopes
@@ -119,8 +119,10 @@ def _covariances(
         layer = linear_or_conv(model, name)
         for site in by_consumer[name]:
             a_RP = inputs(layer, x, site.consumer.index(range(site.units))).double()
-            xx, s, rows = sums.get(site.name, (0.0, 0.0, 0))
-            sums[site.name] = (xx + gram(a_RP), s + a_RP.sum(0), rows + len(a_RP))
+            p = a_RP.shape[1]
+            xx, s, rows = sums.get(site.name) or (a_RP.new_zeros(p, p), a_RP.new_zeros(p), 0)
+            add_gram(xx, a_RP)
+            sums[site.name] = (xx, s + a_RP.sum(0), rows + len(a_RP))
 
     with undisturbed(model), watching_inputs(model, by_consumer, see):
         for batch in batches:
