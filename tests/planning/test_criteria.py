@@ -63,7 +63,7 @@ def evidence(**changes: Any) -> Evidence:
         ("fluctuation", [2, 0, 1, 3], [2, 4, 0, 10]),
         # roots of rate x effect: of 4, 2, 9, 15
         ("rare_effect", [1, 0, 2, 3], [2, 2**0.5, 3, 15**0.5]),
-        ("wanda", [1, 0, 3, 2], [4, 2, 3 * 2**0.5, 6]),  # sums of |w| are 2, 2, 3, 2
+        ("wanda", [1, 0, 2, 3], [4, 2, 3 * 2**0.5, 6]),  # sums of |w| are 2, 2, 3, 2
         ("apoz", [0, 1, 2, 3], [0.5, 0.5, 0.5, 5 / 6]),
         ("mean_abs", [1, 2, 0, 3], [1.5, 0.2, 1.4, 2.0]),
         ("minitron", [1, 0, 3, 2], [2, 1, 4, 3]),
