@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from actprune.planning.criteria import CATALOG
 from benchmarks.harness import RESULTS, ROOT, rows, table
 from benchmarks.real_networks import claims as real_claims
 from benchmarks.real_networks import summary
@@ -215,6 +216,30 @@ def _on_a_gpu() -> list[list[str]]:
     ]
 
 
+def selection_speed() -> str:
+    """Seconds to order the units of one site, against the definition."""
+    lines = [
+        [
+            f"{r['units']:,}",
+            str(r["width"]),
+            f"{r['outputs']:,}",
+            f"{r['seconds']:.3g}",
+            f"{r['naive_seconds']:.3g}" if "off" in r else "not run",
+            ("same" if r["same_order"] else "other") if "off" in r else "-",
+            f"{r['off']:.0e}" if "off" in r else "-",
+        ]
+        for r in rows("selection_speed")
+    ]
+    head = ["units", "columns a unit", "outputs", "seconds", "definition", "order"]
+    return table([*head, "costs differ by, relative to the largest"], lines)
+
+
+def criteria() -> str:
+    """The criteria as the registry lists them."""
+    lines = [[f"`{name}`", e.score, e.source, e.needs] for name, e in CATALOG.items()]
+    return table(["criterion", "score", "source", "needs"], lines)
+
+
 def crash_safety() -> str:
     """Profiles that were killed and resumed."""
     lines = [
@@ -266,6 +291,7 @@ def scaling(make: Callable[[list[dict[str, Any]]], str]) -> Callable[[], str]:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
+    "criteria": criteria,
     "run": run,
     "cifar": cifar,
     "cifar_forecast": cifar_forecast,
@@ -277,6 +303,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "live": live,
     "speed": speed,
     "crash_safety": crash_safety,
+    "selection_speed": selection_speed,
     "scaling_claims": scaling(claims.claim_table),
     "scaling_growth": scaling(growth.growth_table),
     "scaling_loss": scaling(loss_growth.loss_table),
@@ -291,7 +318,12 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "real_certificates": real(summary.certificates),
     "real_documents": real(summary.documents),
 }
-FILES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs" / "theory.md")
+FILES = (
+    ROOT / "README.md",
+    ROOT / "benchmarks" / "README.md",
+    ROOT / "docs" / "theory.md",
+    ROOT / "docs" / "criteria.md",
+)
 
 
 def filled(text: str) -> str:

@@ -49,7 +49,8 @@ Criterion: TypeAlias = Annotated[
     typer.Option(
         metavar="CRITERION",
         help="Which units go first: residual (least harm to the refit), rare (least often "
-        "active), effect, fluctuation, magnitude or random.  [default: residual]",
+        "active), rare_effect, effect, fluctuation, magnitude, apoz, mean_abs, minitron, wanda, "
+        "taylor or random; see docs/criteria.md.  [default: residual]",
     ),
 ]
 Compensate: TypeAlias = Annotated[

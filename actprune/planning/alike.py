@@ -9,7 +9,7 @@ from torch import nn
 
 from actprune.data.source import Source
 from actprune.planning.allocate import kept_units, room
-from actprune.planning.criteria import CRITERIA
+from actprune.planning.criteria import named
 from actprune.planning.evidence import gather
 from actprune.planning.result import Plan, PlannedSite
 from actprune.planning.samples import refit_samples
@@ -30,7 +30,7 @@ def alike(
     data = refit_samples(plan, batches)
     sites = [p.site for p in plan.sites]
     evidence = gather(model, profile, sites, data, seed=plan.data.seed)
-    rank = CRITERIA[criterion]
+    rank = named(criterion)
     rooms = [room(s, rank(evidence[s.name]), (), (), 1) for s in sites]
     kept = kept_units(rooms, {p.site.name: len(p.kept) for p in plan.sites})
     return plan.model_copy(

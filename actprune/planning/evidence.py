@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from actprune.data.batch import Batch
 from actprune.data.split import Part
-from actprune.ops.gram import gram
-from actprune.planning.criteria import Evidence
+from actprune.errors import ActpruneError
+from actprune.ops.gram import add_gram
+from actprune.planning.criteria import Evidence, Sizes
+from actprune.planning.sizes import sizes
+from actprune.planning.slopes import slopes
 from actprune.profiling.result import Profile
 from actprune.refit.design import inputs
 from actprune.refit.independent import covariance
@@ -20,6 +26,8 @@ from actprune.running.joins import norm_factor
 from actprune.running.state import device_of, undisturbed
 from actprune.running.substitute import linear_or_conv
 from actprune.sites.site import Site
+
+T = TypeVar("T")
 
 
 def gather(
@@ -31,17 +39,40 @@ def gather(
     seed: int,
     progress: Callable[[str], None] = lambda stage: None,
 ) -> dict[str, Evidence]:
-    """Evidence per site name. Covariances of patches are computed on `batches` when first asked
-    for, all sites in one reading; without batches those of the profile's Gram matrices serve."""
-    cache: dict[str, Tensor] = {}
+    """Evidence per site name. What the profile lacks is computed on `batches` when first asked for,
+    for all sites in one reading; without batches the profile's Gram matrices serve for the
+    covariances.
 
-    def lazily(site: Site) -> Callable[[], Tensor]:
-        def get() -> Tensor:
+    Raises:
+        ActpruneError: from what `Evidence` calls, where there are no batches, or none with labels
+            for the slopes.
+    """
+
+    @cache
+    def all_covariances() -> Mapping[str, Tensor]:
+        return _covariances(model, sites, batches, progress)
+
+    @cache
+    def all_sizes() -> Mapping[str, Sizes]:
+        return sizes(model, sites, batches, progress)
+
+    @cache
+    def all_slopes() -> Mapping[str, np.ndarray]:
+        return slopes(model, sites, batches, progress)
+
+    def covariance_of(site: Site) -> Callable[[], Tensor]:
+        if not batches:
+            return lambda: covariance(profile.site(site.name), Part.FIT, Part.SELECT)
+        return lambda: all_covariances()[site.name]
+
+    def of(site: Site, read: Callable[[], Mapping[str, T]]) -> Callable[[], T]:
+        def get() -> T:
             if not batches:
-                return covariance(profile.site(site.name), Part.FIT, Part.SELECT)
-            if not cache:
-                cache.update(_covariances(model, sites, batches, progress))
-            return cache[site.name]
+                raise ActpruneError(
+                    f"Site {site.name!r}: this criterion needs activations that the profile does "
+                    f"not carry; give the data."
+                )
+            return read()[site.name]
 
         return get
 
@@ -54,8 +85,10 @@ def gather(
             stats=profile.site(site.name),
             producer=model.get_submodule(site.producer.module).get_parameter("weight"),
             consumer=part.reshape(len(part), site.units, -1) * _scale(model, site)[:, None, None],
-            covariance=lazily(site),
+            covariance=covariance_of(site),
             seed=seed,
+            sizes=of(site, all_sizes),
+            slope=of(site, all_slopes),
         )
     return found
 
@@ -86,8 +119,10 @@ def _covariances(
         layer = linear_or_conv(model, name)
         for site in by_consumer[name]:
             a_RP = inputs(layer, x, site.consumer.index(range(site.units))).double()
-            xx, s, rows = sums.get(site.name, (0.0, 0.0, 0))
-            sums[site.name] = (xx + gram(a_RP), s + a_RP.sum(0), rows + len(a_RP))
+            p = a_RP.shape[1]
+            xx, s, rows = sums.get(site.name) or (a_RP.new_zeros(p, p), a_RP.new_zeros(p), 0)
+            add_gram(xx, a_RP)
+            sums[site.name] = (xx, s + a_RP.sum(0), rows + len(a_RP))
 
     with undisturbed(model), watching_inputs(model, by_consumer, see):
         for batch in batches:

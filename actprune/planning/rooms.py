@@ -8,9 +8,8 @@ import numpy as np
 from torch import nn
 
 from actprune.data.batch import Batch
-from actprune.errors import ActpruneError
 from actprune.planning.allocate import Room, room
-from actprune.planning.criteria import CRITERIA, Criterion
+from actprune.planning.criteria import Criterion, named
 from actprune.planning.evidence import gather
 from actprune.profiling.result import Profile
 from actprune.refit.settings import Compensation
@@ -31,9 +30,7 @@ def ranked_rooms(
     step: int,
 ) -> list[Room]:
     """Rooms ordered by `criterion`; raises ActpruneError for one that does not exist."""
-    if isinstance(criterion, str) and criterion not in CRITERIA:
-        raise ActpruneError(f"Criterion must be one of {', '.join(CRITERIA)}, got {criterion!r}.")
-    rank = CRITERIA[criterion] if isinstance(criterion, str) else criterion
+    rank = named(criterion)
     evidence = gather(model, profile, sites, batches, seed=seed, progress=progress)
     return [
         room(s, rank(evidence[s.name]), keep.get(s.name, ()), drop.get(s.name, ()), step)

@@ -23,7 +23,10 @@ from actprune.planning.target import SHARES, Target, parse_target
 if TYPE_CHECKING:
     from actprune.planning.result import Compensation
 
-Criterion: TypeAlias = Literal["rare", "magnitude", "effect", "fluctuation", "residual", "random"]
+Criterion: TypeAlias = Literal[
+    "residual", "rare", "rare_effect", "effect", "fluctuation", "magnitude", "apoz", "mean_abs",
+    "minitron", "wanda", "taylor", "random",
+]  # fmt: skip
 Loss: TypeAlias = Literal["cross_entropy", "mse", "kl", "difference"]
 Compensate: TypeAlias = Literal["none", "mean", "refit"]
 Export: TypeAlias = Literal["onnx", "pt2"]
@@ -169,7 +172,8 @@ class PruneSection(Section):
         description="What is asked for, as in {macs: 50%, params: 60%}, {loss: +0.02} or lossless."
     )
     criterion: Criterion = Field(
-        default="residual", description="Which units go first; `actprune plan --help` lists them."
+        default="residual",
+        description="Which units go first; docs/criteria.md says what each of them is.",
     )
     compensate: Compensate = Field(
         default="refit",

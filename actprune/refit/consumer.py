@@ -12,7 +12,7 @@ from actprune.data.split import Part, in_parts
 from actprune.profiling.counting.layout import by_unit
 from actprune.refit.channel import absorb, predict_removed
 from actprune.refit.design import columns_of, entries, inputs, matrix
-from actprune.refit.moments import Folds, Moments
+from actprune.refit.moments import Folds
 from actprune.refit.ridge import choose_strength, ridge
 from actprune.refit.settings import Compensation
 from actprune.refit.stream import Stream
@@ -70,12 +70,12 @@ def refit_patches(
         for chosen in (False, True):
             here = selecting_R == chosen
             if here.any():
-                folds.add(Moments.of(x_RP[here], z_RD[here]), selecting=chosen)
+                folds.add(x_RP[here], z_RD[here], selecting=chosen)
     if not intercept:
         folds = folds.through_origin()
     prior = matrix(layer, layer.weight)[:, columns]
     strength = settings.ridge or choose_strength(folds.fit, folds.select, prior)
-    weight, bias = ridge(folds.everything, prior, strength)
+    weight, bias = ridge(folds.pool(), prior, strength)
     full = torch.zeros_like(matrix(layer, layer.weight))
     full[:, columns] = weight
     return _affine(layer, full, bias if intercept else None)
@@ -106,8 +106,7 @@ def refit_channels(
                 if len(index):
                     rows = a_SUP[index.squeeze(1).to(a_SUP.device)]
                     rows = rows.transpose(1, 2).reshape(-1, site.units).cpu()
-                    part = Moments.of(rows, nothing.expand(len(rows), 0))
-                    folds.add(part, selecting=chosen)
+                    folds.add(rows, nothing.expand(len(rows), 0), selecting=chosen)
         kept = torch.tensor(cut.keeps(site), dtype=torch.int64)
         coefficients, intercept = predict_removed(
             folds.fit, folds.select, kept, removed, settings.ridge

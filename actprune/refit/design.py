@@ -37,7 +37,7 @@ def inputs(
 ) -> Tensor:
     """The regression's inputs for the given entries: [R, len(entry) * taps].
 
-    A convolution's rows are its unfolded patches, zero padding included, so that borders are
+    A convolution's rows are its unfolded patches, padding included, so that borders are
     treated as the layer treats them.
 
     Args:
@@ -99,6 +99,7 @@ def _places_of_taps(layer: nn.Conv2d, size: torch.Size, at: Tensor) -> Tensor:
 
 
 def _padded(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """Zero padding as the layer pads; 'same' may pad one side more than the other."""
+    """As the layer pads; 'same' may pad one side more than the other."""
     sides = layer._reversed_padding_repeated_twice
-    return F.pad(x, sides) if any(sides) else x
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    return F.pad(x, sides, mode=mode) if any(sides) else x

@@ -29,12 +29,16 @@ def compute(layer: nn.Linear | nn.Conv2d, affine: Affine, x: Tensor) -> Tensor:
     """What `layer` would return for `x` if it had the weights `affine`."""
     if isinstance(layer, nn.Linear):
         return F.linear(x, affine.weight, affine.bias)
+    padding = layer.padding
+    if layer.padding_mode != "zeros":  # the functional form knows no other
+        x = F.pad(x, layer._reversed_padding_repeated_twice, mode=layer.padding_mode)
+        padding = 0
     return F.conv2d(
         x,
         affine.weight,
         affine.bias,
         stride=layer.stride,
-        padding=layer.padding,
+        padding=padding,
         dilation=layer.dilation,
         groups=layer.groups,
     )

@@ -10,7 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from actprune.planning.criteria import CRITERIA, Evidence, by
+from actprune.errors import ActpruneError
+from actprune.planning.criteria import (
+    CATALOG,
+    CRITERIA,
+    Evidence,
+    Sizes,
+    by,
+    effective_number,
+)
+from actprune.profiling.rules import Rule
 from actprune.refit.eliminate import eliminate
 
 
@@ -22,12 +31,22 @@ def evidence(**changes: Any) -> Evidence:
         "positions_active": np.array([[1, 2, 0, 5], [2, 1, 3, 0]]),  # over blocks: 3, 3, 3, 5
         "second_moment": np.array([4.0, 1.0, 2.0, 9.0]),
         "variance": np.array([1.0, 1.0, 0.0, 5.0]),
+        "rate": np.array([3, 3, 3, 5]) / 6,
+        "mean": np.array([1.5, 0.2, 1.4, 2.0]),
+        "low": np.zeros(4),
+        "rule": Rule(kind="positive", threshold=0.0),
     }
     fields: dict[str, Any] = {
         "producer": torch.tensor([[3.0, 4.0], [0.0, 1.0], [0.0, 0.0], [6.0, 8.0]]),
         "consumer": torch.tensor([[1.0, 2.0, 0.0, 1.0], [1.0, 0.0, 3.0, 1.0]]).double()[:, :, None],
         "covariance": lambda: torch.eye(4).double(),
         "seed": 0,
+        "sizes": lambda: Sizes(
+            mean_abs=np.array([1.0, 4.0, 2.0, 3.0]),
+            sample_norm=np.array([2.0, 1.0, 4.0, 3.0]),
+            nonzero=np.array([0.9, 1.0, 0.5, 0.2]),
+        ),
+        "slope": lambda: np.array([4.0, 1.0, 3.0, 2.0]),
     }
     fields.update({k: v for k, v in changes.items() if k in fields})
     stats.update({k: v for k, v in changes.items() if k in stats})
@@ -42,12 +61,64 @@ def evidence(**changes: Any) -> Evidence:
         # squared outgoing weights: 2, 4, 9, 2
         ("effect", [1, 0, 2, 3], [8, 4, 18, 18]),  # the tie by index
         ("fluctuation", [2, 0, 1, 3], [2, 4, 0, 10]),
+        # roots of rate x effect: of 4, 2, 9, 15
+        ("rare_effect", [1, 0, 2, 3], [2, 2**0.5, 3, 15**0.5]),
+        ("wanda", [1, 0, 2, 3], [4, 2, 3 * 2**0.5, 6]),  # sums of |w| are 2, 2, 3, 2
+        ("apoz", [0, 1, 2, 3], [0.5, 0.5, 0.5, 5 / 6]),
+        ("mean_abs", [1, 2, 0, 3], [1.5, 0.2, 1.4, 2.0]),
+        ("minitron", [1, 0, 3, 2], [2, 1, 4, 3]),
+        ("taylor", [1, 3, 2, 0], [4, 1, 3, 2]),
     ],
 )
 def test_by_hand(name: str, order: list[int], harm: list[float]) -> None:
     found = CRITERIA[name](evidence())
     assert found.order.tolist() == order
     assert found.harm.tolist() == pytest.approx(harm)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"low": np.array([0.0, -0.1, 0.0, 0.0])},  # not rectified
+        {"low": None},  # not known
+    ],
+)
+def test_zeros_and_sizes_that_the_profile_does_not_hold_are_read(changes: dict) -> None:
+    assert CRITERIA["apoz"](evidence(**changes)).harm.tolist() == [0.9, 1.0, 0.5, 0.2]
+    assert CRITERIA["mean_abs"](evidence(**changes)).harm.tolist() == [1, 4, 2, 3]
+
+
+def test_a_threshold_counts_other_things_than_zeros() -> None:
+    counted = Rule(kind="magnitude", threshold=0.5)
+    assert CRITERIA["apoz"](evidence(rule=counted)).harm.tolist() == [0.9, 1.0, 0.5, 0.2]
+
+
+def test_no_two_criteria_are_one() -> None:
+    e = evidence(low=None)
+    harms = {name: tuple(rank(e).harm.tolist()) for name, rank in CRITERIA.items()}
+    assert len(set(harms.values())) == len(harms) == len(CATALOG)
+
+
+@pytest.mark.parametrize(
+    ("scores", "number"),
+    [
+        ([1.0, 1.0, 1.0, 1.0], 4),
+        ([0.0, 5.0, 0.0], 1),
+        ([0.0, 0.0], 2),  # nothing says which may go
+        ([3.0, -1.0], 1),  # 16 / 10
+        ([2.0, 2.0, 1.0], 2),  # 25 / 9
+        ([1e200, 1e200], 2),
+        ([0.1] * 49, 49),  # rounding must not take one away
+    ],
+)
+def test_the_effective_number_by_hand(scores: list[float], number: int) -> None:
+    assert effective_number(np.array(scores)) == number
+
+
+@pytest.mark.parametrize("scores", [[], [1.0, np.nan], [[1.0]]])
+def test_scores_without_a_number_are_refused(scores: list) -> None:
+    with pytest.raises(ActpruneError, match=r"^Scores must be a vector of at least one finite"):
+        effective_number(np.array(scores))
 
 
 def test_ties_go_by_the_next_key_and_then_by_the_index() -> None:

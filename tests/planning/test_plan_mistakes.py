@@ -45,8 +45,8 @@ def refusal(**options) -> str:
         ({"target": []}, "At least one target is needed, for instance macs=50%."),
         (
             {"criterion": "residul"},
-            "Criterion must be one of rare, magnitude, effect, fluctuation, residual, random, got "
-            "'residul'.",
+            "Criterion must be one of residual, rare, rare_effect, effect, fluctuation, magnitude, "
+            "apoz, mean_abs, minitron, wanda, taylor, random, got 'residul'.",
         ),
         ({"allocate": "local"}, "allocate must be one of uniform, global, got 'local'."),
         ({"round_to": 0}, "round_to must be at least 1, got 0."),

@@ -41,7 +41,10 @@ baselines:
   - criterion: rar
   - {compensate: none, extra: 1}
 """
-    criteria = "'rare', 'magnitude', 'effect', 'fluctuation', 'residual' or 'random'"
+    criteria = (
+        "'residual', 'rare', 'rare_effect', 'effect', 'fluctuation', 'magnitude', 'apoz', "
+        "'mean_abs', 'minitron', 'wanda', 'taylor' or 'random'"
+    )
     assert faults(text) == [
         "r.yaml:2: version: input should be 1, got 2",
         "r.yaml:2: model: field required",

@@ -20,6 +20,15 @@ def data(rows: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return x, torch.randn(rows, 3, generator=gen, dtype=torch.float64) - x[:, :3]
 
 
+def assert_same(found: Moments, expected: Moments) -> None:
+    assert found.rows == expected.rows
+    for name in ("x_P", "xx_PP", "z_D", "xz_PD", "zz_D"):
+        # float64 sums of few terms below 100, in another order
+        torch.testing.assert_close(
+            getattr(found, name), getattr(expected, name), rtol=0, atol=1e-11
+        )
+
+
 def test_by_hand() -> None:
     m = Moments.of(torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [10.0]]))
     assert (m.rows, m.x_P.item(), m.xx_PP.item()) == (2, 4, 10)
@@ -73,12 +82,16 @@ def test_a_column_that_varies_by_rounding_alone_has_no_covariance() -> None:
 
 
 def test_folds_keep_the_select_part_apart_where_there_is_another() -> None:
-    one, two = (Moments.of(torch.eye(3)[:n], torch.eye(3)[:n]) for n in (1, 2))
+    x, z = data(5)
     folds = Folds()
-    folds.add(one, selecting=True)
+    folds.add(x[:1], z[:1], selecting=True)
     assert folds.select is None
-    assert folds.fit.rows == folds.everything.rows == 1
-    folds.add(two, selecting=False)
-    folds.add(two, selecting=False)
+    assert folds.fit.rows == folds.pool().rows == 1
+    folds.add(x[1:3], z[1:3], selecting=False)
+    folds.add(x[3:], z[3:], selecting=False)
     assert folds.select is not None
-    assert (folds.fit.rows, folds.select.rows, folds.everything.rows) == (4, 1, 5)
+    for found, rows in ((folds.fit, slice(1, 5)), (folds.select, slice(0, 1))):
+        assert_same(found, Moments.of(x[rows], z[rows]))
+    assert_same(folds.pool(), Moments.of(x, z))
+    assert_same(folds.pool(), Moments.of(x, z))  # again
+    assert folds.select is None
