@@ -83,27 +83,13 @@ def ladder_uniform(rooms: Sequence[Room]) -> list[Counts]:
     return steps
 
 
-def ladder_global(rooms: Sequence[Room]) -> list[Counts]:
-    """Remove group after group by least harm over all sites (each site's harm as a share of its
-    own total, never falling along its order), largest first."""
-    moves: list[tuple[float, int, int]] = []
-    for i, r in enumerate(rooms):
-        worst = 0.0
-        keep = r.most
-        while keep > r.least:
-            after = r.rounded(keep - 1) if r.step > 1 else keep - 1
-            if after >= keep:
-                break
-            first = r.site.units - keep
-            worst = max(worst, sum(r.harm[first : r.site.units - after]))
-            moves.append((worst, i, after))
-            keep = after
-    counts = {r.site.name: r.most for r in rooms}
-    steps = [dict(counts)]
-    for _, i, after in sorted(moves, key=lambda m: m[0]):
-        counts[rooms[i].site.name] = min(after, counts[rooms[i].site.name])
-        steps.append(dict(counts))
-    return steps
+def out_of_reach(asked: str) -> BudgetError:
+    """Why even the smallest model does not meet the target."""
+    return BudgetError(
+        f"Target {asked} cannot be reached: too much of the cost lies outside the prunable "
+        f"units, or sites are already at their minimum (one unit or group of round_to, and "
+        f"what must be kept); see --explain for what is prunable."
+    )
 
 
 def first_that_fits(steps: Sequence[Counts], fits: Fits, asked: str) -> Counts:
@@ -113,11 +99,7 @@ def first_that_fits(steps: Sequence[Counts], fits: Fits, asked: str) -> Counts:
         BudgetError: if even the last step does not fit.
     """
     if not fits(steps[-1]):
-        raise BudgetError(
-            f"Target {asked} cannot be reached: too much of the cost lies outside the prunable "
-            f"units, or sites are already at their minimum (one unit or group of round_to, and "
-            f"what must be kept); see --explain for what is prunable."
-        )
+        raise out_of_reach(asked)
     low, high = 0, len(steps) - 1  # steps[high] fits
     while low < high:
         middle = (low + high) // 2

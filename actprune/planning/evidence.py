@@ -13,17 +13,13 @@ from torch import Tensor, nn
 from actprune.data.batch import Batch
 from actprune.data.split import Part
 from actprune.errors import ActpruneError
-from actprune.ops.gram import add_gram
+from actprune.planning.columns import Halves, read_columns
 from actprune.planning.criteria import Evidence, Sizes
 from actprune.planning.sizes import sizes
 from actprune.planning.slopes import slopes
 from actprune.profiling.result import Profile
-from actprune.refit.design import inputs
 from actprune.refit.independent import covariance
-from actprune.refit.moments import covariance as moments_covariance
-from actprune.running.hooks import watching_inputs
 from actprune.running.joins import norm_factor
-from actprune.running.state import device_of, undisturbed
 from actprune.running.substitute import linear_or_conv
 from actprune.sites.site import Site
 
@@ -49,8 +45,8 @@ def gather(
     """
 
     @cache
-    def all_covariances() -> Mapping[str, Tensor]:
-        return _covariances(model, sites, batches, progress)
+    def all_columns() -> Mapping[str, Halves]:
+        return read_columns(model, sites, batches, seed=profile.identity.seed, progress=progress)
 
     @cache
     def all_sizes() -> Mapping[str, Sizes]:
@@ -63,7 +59,7 @@ def gather(
     def covariance_of(site: Site) -> Callable[[], Tensor]:
         if not batches:
             return lambda: covariance(profile.site(site.name), Part.FIT, Part.SELECT)
-        return lambda: all_covariances()[site.name]
+        return lambda: columns_of(site)().everything.covariance
 
     def of(site: Site, read: Callable[[], Mapping[str, T]]) -> Callable[[], T]:
         def get() -> T:
@@ -76,6 +72,9 @@ def gather(
 
         return get
 
+    def columns_of(site: Site) -> Callable[[], Halves]:
+        return of(site, all_columns)
+
     found = {}
     for site in sites:
         consumer = linear_or_conv(model, site.consumer.module).weight.detach().double().cpu()
@@ -86,6 +85,7 @@ def gather(
             producer=model.get_submodule(site.producer.module).get_parameter("weight"),
             consumer=part.reshape(len(part), site.units, -1) * _scale(model, site)[:, None, None],
             covariance=covariance_of(site),
+            columns=columns_of(site),
             seed=seed,
             sizes=of(site, all_sizes),
             slope=of(site, all_slopes),
@@ -100,32 +100,3 @@ def _scale(model: nn.Module, site: Site) -> Tensor:
     for name in site.norms_after:
         scale = scale * norm_factor(model.get_submodule(name)).abs().double().cpu()
     return scale
-
-
-def _covariances(
-    model: nn.Module,
-    sites: Sequence[Site],
-    batches: Sequence[Batch],
-    progress: Callable[[str], None],
-) -> Mapping[str, Tensor]:
-    """Covariance of every site's consumer columns in the dense model, float64 [P, P]."""
-    device = device_of(model)
-    sums: dict[str, tuple[Tensor, Tensor, int]] = {}
-    by_consumer: dict[str, list[Site]] = {}
-    for site in sites:
-        by_consumer.setdefault(site.consumer.module, []).append(site)
-
-    def see(name: str, x: Tensor) -> None:
-        layer = linear_or_conv(model, name)
-        for site in by_consumer[name]:
-            a_RP = inputs(layer, x, site.consumer.index(range(site.units))).double()
-            p = a_RP.shape[1]
-            xx, s, rows = sums.get(site.name) or (a_RP.new_zeros(p, p), a_RP.new_zeros(p), 0)
-            add_gram(xx, a_RP)
-            sums[site.name] = (xx, s + a_RP.sum(0), rows + len(a_RP))
-
-    with undisturbed(model), watching_inputs(model, by_consumer, see):
-        for batch in batches:
-            batch.to(device).run(model)
-            progress("covariances")
-    return {name: moments_covariance(*found).cpu() for name, found in sums.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from torch import nn
@@ -13,13 +13,16 @@ from actprune.data.source import Source, as_source
 from actprune.data.split import Part
 from actprune.errors import ActpruneError
 from actprune.planning.allocate import cut_of
-from actprune.planning.criteria import Criterion
+from actprune.planning.criteria import Criterion, Evidence
+from actprune.planning.evidence import gather
 from actprune.planning.forecast import Forecaster
+from actprune.planning.problem import pose
 from actprune.planning.reach import reach
 from actprune.planning.result import (
     Allocation,
     DataRef,
     ModelRef,
+    Optimality,
     Plan,
     PlannedSite,
     Reached,
@@ -68,7 +71,9 @@ def plan(
         target: `units=50%`, `params=`, `macs=`, `bytes=` (shares kept), `loss=+0.02`, `lossless`,
             or several of them.
         criterion: a name in `CRITERIA`, or a function from `Evidence` to `Ranking`.
-        allocate: the same share everywhere, or by least harm over all sites.
+        allocate: the same share everywhere (uniform), or the least harm over all sites within the
+            targets (global): by the output's divergence, measured site by site where `batches`
+            are given, else by the criterion's scores.
         only, ignore: patterns of site names (`layer1.*`, or `re:...`).
         keep, drop: `site:unit` that must stay or go.
         round_to: units are kept in multiples of this.
@@ -99,15 +104,14 @@ def plan(
     refit_parts = ALL_PARTS if check is not None else (Part.FIT, Part.SELECT)
     fit_on = calibration(profile, batches, refit_parts)
     lossless = any(t.kind == "lossless" for t in targets)
+    evidence: Mapping[str, Evidence] = {}
     if lossless:
         if go:
             raise ActpruneError("The target lossless chooses its units itself; leave out drop.")
         rooms, settings = lossless_rooms(model, profile, sites, settings, stay, round_to)
     else:
-        rooms = ranked_rooms(
-            model, profile, sites, fit_on, criterion, seed, progress,
-            keep=stay, drop=go, step=round_to,
-        )  # fmt: skip
+        evidence = gather(model, profile, sites, fit_on, seed=seed, progress=progress)
+        rooms = ranked_rooms(evidence, sites, criterion, keep=stay, drop=go, step=round_to)
     forecaster = None
     if batches is not None:
         if check is None:
@@ -118,7 +122,14 @@ def plan(
             model, profile, sites, settings, fit_on, watched,
             loss_name=loss, level=level, seed=seed, progress=progress,
         )  # fmt: skip
-    counts = reach(targets, rooms, allocate, profile.census, settings, forecaster)
+    problem, unit = None, ""
+    if allocate == "global" and not lossless:
+        problem, unit = pose(
+            model, rooms, evidence, fit_on, settings, profile.census,
+            seed=profile.identity.seed, progress=progress,
+        )  # fmt: skip
+    found = reach(targets, rooms, problem, profile.census, settings, forecaster)
+    counts, solution = found.counts, found.solution
     cut = cut_of(rooms, counts)
     after = profile.census.cost(sites, cut, adds_bias=settings.adds_bias)
     shares = {
@@ -146,6 +157,7 @@ def plan(
         ),
         criterion=criterion if isinstance(criterion, str) else criterion.__name__,
         allocate=allocate,
+        optimality=solution and Optimality(harm=solution.harm, bound=solution.bound, unit=unit),
         compensation=settings,
         sites=tuple(_planned(profile.site(s.name), cut) for s in sites),
         before=profile.census.dense,

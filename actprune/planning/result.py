@@ -70,6 +70,24 @@ class DataRef(Frozen):
     heldout: bool  # whether a seeded third was left for verify
 
 
+class Optimality(Frozen):
+    """How well a global allocation does by its own measure: the sum of the sites' curves.
+
+    bound: no allocation within the budgets does less harm. `unit` says what harm is measured in.
+    """
+
+    harm: float
+    bound: float
+    unit: str
+
+    @property
+    def gap(self) -> float:
+        return max(self.harm - self.bound, 0.0)
+
+    def __str__(self) -> str:
+        return f"harm {self.harm:.4g}, at most {self.gap:.2g} above the best ({self.unit})"
+
+
 class PlannedSite(Frozen):
     """A site with the units that stay. `constants` holds, for each removed unit in ascending
     order, the one value that the consumer read on all calibration data, or None if it varied or
@@ -111,6 +129,7 @@ class Plan(Frozen):
     targets: tuple[Reached, ...]
     criterion: str
     allocate: Allocation
+    optimality: Optimality | None = None  # of a global allocation to cost targets
     compensation: Compensation
     sites: tuple[PlannedSite, ...]
     before: Cost

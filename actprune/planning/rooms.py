@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch import nn
 
-from actprune.data.batch import Batch
 from actprune.planning.allocate import Room, room
-from actprune.planning.criteria import Criterion, named
-from actprune.planning.evidence import gather
+from actprune.planning.criteria import Criterion, Evidence, named
 from actprune.profiling.result import Profile
 from actprune.refit.settings import Compensation
 from actprune.sites.site import Site
 
 
 def ranked_rooms(
-    model: nn.Module,
-    profile: Profile,
+    evidence: Mapping[str, Evidence],
     sites: Sequence[Site],
-    batches: Sequence[Batch],
     criterion: str | Criterion,
-    seed: int,
-    progress: Callable[[str], None],
     *,
     keep: Mapping[str, Sequence[int]],
     drop: Mapping[str, Sequence[int]],
@@ -31,7 +25,6 @@ def ranked_rooms(
 ) -> list[Room]:
     """Rooms ordered by `criterion`; raises ActpruneError for one that does not exist."""
     rank = named(criterion)
-    evidence = gather(model, profile, sites, batches, seed=seed, progress=progress)
     return [
         room(s, rank(evidence[s.name]), keep.get(s.name, ()), drop.get(s.name, ()), step)
         for s in sites

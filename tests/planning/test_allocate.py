@@ -12,7 +12,6 @@ from actprune.planning.allocate import (
     first_that_fits,
     give_back,
     kept_units,
-    ladder_global,
     ladder_uniform,
     room,
     uniform,
@@ -73,46 +72,6 @@ def test_the_uniform_ladder_has_every_allocation_once() -> None:
     rooms = [simple("a", [1.0] * 4), simple("b", [1.0] * 2)]
     assert ladder_uniform(rooms) == [
         {"a": 4, "b": 2},
-        {"a": 3, "b": 1},
-        {"a": 2, "b": 1},
-        {"a": 1, "b": 1},
-    ]
-
-
-def test_the_global_ladder_removes_the_least_harm_wherever_it_is() -> None:
-    rooms = [simple("a", [5.0, 1.0, 4.0]), simple("b", [1.0, 3.0, 6.0])]
-    # as shares: a .1 .4 .5, b .1 .3 .6; the last unit of a site stays
-    assert ladder_global(rooms) == [
-        {"a": 3, "b": 3},
-        {"a": 2, "b": 3},
-        {"a": 2, "b": 2},
-        {"a": 2, "b": 1},
-        {"a": 1, "b": 1},
-    ]
-
-
-def test_the_global_ladder_moves_by_groups_and_never_past_a_dearer_one() -> None:
-    dear_first = simple("a", [1.0] * 6, 2, drop=[5])
-    # the order is 5, 0, 1, 2, 3, 4; one goes with 5 because groups hold two
-    assert dear_first.most == 4
-    rooms = [dear_first, simple("b", [8.0, 1.0, 1.0, 1.0], 2)]
-    # a loses pairs at 2/6 each, b (1 + 1)/11
-    assert ladder_global(rooms) == [
-        {"a": 4, "b": 4},
-        {"a": 4, "b": 2},
-        {"a": 2, "b": 2},
-    ]
-
-
-def test_a_cheap_unit_behind_a_dear_one_waits_for_it() -> None:
-    def ordered(name: str, *harm: float) -> Room:  # a user's own ranking may fall along its order
-        order = tuple(range(len(harm)))
-        return Room(site=site(name, len(harm)), order=order, harm=harm, forced=0, step=1)
-
-    rooms = [ordered("a", 0.6, 0.1, 0.3), ordered("b", 0.3, 0.4, 0.3)]
-    assert ladder_global(rooms) == [
-        {"a": 3, "b": 3},
-        {"a": 3, "b": 2},
         {"a": 3, "b": 1},
         {"a": 2, "b": 1},
         {"a": 1, "b": 1},

@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from actprune.errors import ActpruneError
+from actprune.planning.columns import Halves
 from actprune.profiling.result import SiteProfile
 
 
@@ -45,6 +46,7 @@ class Evidence:
     covariance: Callable[[], Tensor]  # of the consumer's columns [P, P] or of the units [N, N]
     seed: int
     sizes: Callable[[], Sizes] = _not_gathered
+    columns: Callable[[], Halves] = _not_gathered  # sums of the consumer's columns
     slope: Callable[[], np.ndarray] = _not_gathered  # see `slopes.slopes`, float64 [N]
 
     @property

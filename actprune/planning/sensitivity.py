@@ -1,0 +1,147 @@
+"""What each site's cuts do to the model's output, one site at a time: measured curves.
+
+A site's units go in their order of removal at a few depths; the consumer is compensated in closed
+form from the columns' sums, and the divergence of the outputs from the dense model's is measured on
+samples of the select part, which the compensation did not see (ours; single-site measurements as a
+guide for allocation are as old as Li et al. 2017, arXiv 1608.08710, section 3.2, there without a
+refit). Divergences need no labels, and, unlike changes of a loss, never hide behind noise of either
+sign: a network's training images serve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from actprune.data.batch import Batch
+from actprune.data.split import Part, in_parts
+from actprune.planning.allocate import Room
+from actprune.planning.columns import Columns
+from actprune.planning.criteria import Evidence
+from actprune.planning.curves import Curve, interpolated
+from actprune.refit.design import columns_of, matrix
+from actprune.refit.eliminate import RIDGE
+from actprune.refit.settings import Compensation
+from actprune.running.evaluate import loss_for
+from actprune.running.loss import Loss
+from actprune.running.outputs import primary
+from actprune.running.state import device_of, undisturbed
+from actprune.running.substitute import Affine, linear_or_conv, substituted
+from actprune.sites.site import Site
+
+SHARES = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85)  # of the units a site may lose that stay, where measured
+SAMPLES = 384  # on which outputs are compared
+
+
+def measured_curves(
+    model: nn.Module,
+    rooms: Sequence[Room],
+    evidence: Mapping[str, Evidence],
+    batches: Sequence[Batch],
+    settings: Compensation,
+    *,
+    seed: int,
+    progress: Callable[[str], None] = lambda site: None,
+) -> dict[str, Curve]:
+    """Harm of keeping k units of each site alone: mean divergence of the output, in nats for
+    classifiers and language models (see `choose_loss`), else relative to the output's variance.
+
+    Args:
+        batches: the samples of the fit and select parts.
+        seed: of the profile.
+    """
+    few = _choosing(batches, seed)
+    device = device_of(model)
+    loss = loss_for(model, [_unlabelled(b) for b in few], None)
+    with undisturbed(model):
+        moved = [b.to(device) for b in few]
+        dense = [primary(b.run(model)) for b in moved]
+        curves = {}
+        for room in rooms:
+            site = room.site
+            seen = {}
+            for kept in _depths(room):
+                affine = _alone(model, site, room, kept, evidence[site.name], settings)
+                with substituted(model, {site.consumer.module: affine}):
+                    seen[kept] = _divergence(model, moved, dense, loss)
+            curves[site.name] = interpolated(site.name, site.units, seen)
+            progress(site.name)
+    return curves
+
+
+def _choosing(batches: Sequence[Batch], seed: int) -> list[Batch]:
+    """Up to `SAMPLES` samples of the select part; of any part where it is empty."""
+    found: list[Batch] = []
+    for part in (batch.select(in_parts(batch.ids, seed, Part.SELECT).nonzero().squeeze(1))
+                 for batch in batches):  # fmt: skip
+        left = SAMPLES - sum(map(len, found))
+        if left > 0 and len(part):
+            found.append(part.select(torch.arange(min(left, len(part)))))
+    return found or [batches[0]]
+
+
+def _unlabelled(batch: Batch) -> Batch:
+    return Batch(args=batch.args, kwargs=batch.kwargs, labels=None, ids=batch.ids)
+
+
+def _depths(room: Room) -> list[int]:
+    """The counts to measure at, below the site's number of units."""
+    least, units = room.least, room.site.units
+    counts = {room.rounded(least + share * (units - least)) for share in SHARES}
+    return sorted(k for k in counts | {least} if 0 < k < units)
+
+
+def _alone(
+    model: nn.Module,
+    site: Site,
+    room: Room,
+    kept: int,
+    evidence: Evidence,
+    settings: Compensation,
+) -> Affine:
+    """The consumer with all but `kept` units of this site removed and compensated."""
+    layer = linear_or_conv(model, site.consumer.module)
+    gone = torch.tensor(room.order[: site.units - kept], dtype=torch.int64)
+    weight = matrix(layer, layer.weight).cpu().clone()
+    bias = torch.zeros(len(weight), dtype=torch.float64)
+    if layer.bias is not None:
+        bias = layer.bias.detach().double().cpu()
+    mine = columns_of(layer, site.consumer.index(range(site.units)))
+    part = weight[:, mine]
+    removed = torch.zeros(len(mine), dtype=torch.bool)
+    width = len(mine) // site.units
+    removed[(gone[:, None] * width + torch.arange(width)).reshape(-1)] = True
+    if settings.kind != "none":
+        bias = bias + part[:, removed] @ evidence.columns().fit.mean[removed]
+    if settings.kind == "refit":
+        coefficients_RK = _predict(evidence.columns().fit, removed)
+        move = part[:, removed] @ coefficients_RK
+        bias = bias - move @ evidence.columns().fit.mean[~removed]
+        part[:, ~removed] += move
+    part[:, removed] = 0.0
+    weight[:, mine] = part
+    like = layer.weight
+    changed = settings.kind != "none" or layer.bias is not None
+    return Affine(
+        weight=weight.reshape(like.shape).to(like), bias=bias.to(like) if changed else None
+    )
+
+
+def _predict(columns: Columns, removed: Tensor) -> Tensor:
+    """Ridge coefficients of the removed columns on the kept ones, [R, K]."""
+    cov = columns.covariance
+    lam = RIDGE * cov.diagonal().mean().clamp(min=torch.finfo(cov.dtype).tiny ** 0.5)
+    system = cov[~removed][:, ~removed]
+    system = system + lam * torch.eye(len(system), dtype=cov.dtype)
+    return torch.linalg.solve(system, cov[~removed][:, removed], left=True).T
+
+
+def _divergence(
+    model: nn.Module, batches: Sequence[Batch], dense: Sequence[Tensor], loss: Loss
+) -> float:
+    total = 0.0
+    for batch, before in zip(batches, dense, strict=True):
+        total += float(loss.per_sample(primary(batch.run(model)), before, None).sum())
+    return total / sum(map(len, batches))
