@@ -1,0 +1,272 @@
+"""A short distillation of the pruned model from the dense one."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from actprune.data.batch import Batch
+from actprune.data.source import Source, fingerprint
+from actprune.errors import ActpruneError
+from actprune.files import remove_undone
+from actprune.healing.checkpoint import Course, restore_course, save_course
+from actprune.healing.objective import Objective, look, objective_for
+from actprune.healing.pool import pools
+from actprune.healing.result import Healed, Look, Stopped
+from actprune.healing.schedule import rate
+from actprune.healing.settings import HealSettings
+from actprune.healing.stepping import Augment, Lesson, halved, precision
+from actprune.healing.student import learn, same_modes, set_weights, trainable
+from actprune.planning.result import Plan
+from actprune.profiling.ranks.sharing import odd_one
+from actprune.profiling.ranks.team import joined
+from actprune.profiling.safety.locking import locked
+from actprune.running.hashing import model_hash
+from actprune.running.loss import check_classes
+from actprune.running.state import device_of, undisturbed
+from actprune.running.wrapped import at_hand, unwrapped
+
+
+def heal(
+    small: nn.Module,
+    dense: nn.Module,
+    batches: Source | Iterable[Any],
+    *,
+    settings: HealSettings | None = None,
+    plan: Plan | None = None,
+    seed: int = 0,
+    checkpoint: Path | str | None = None,
+    resume: bool = False,
+    augment: Augment | None = None,
+    progress: Callable[[str], None] = lambda state: None,
+) -> Healed:
+    """Train a copy of `small` for some steps to give the outputs of `dense`.
+
+    AdamW, a rise and a cosine of the learning rate, clipped gradients; the dense model runs beside
+    it in evaluation mode. The fit part of the samples trains. The select part is looked at now and
+    then: it stops the training and decides whose weights are kept, those before healing included.
+    The check part and held-out samples are never read. A forecast made on the check part is of the
+    model before healing, and stays valid for it; nothing is forecast about the healed one.
+
+    Order, dropout and `augment` draw from `seed` and the step's number alone, so the same call ends
+    in the same bits on the same device, number of threads and versions, resumed or not. The dense
+    model, `small` and the random state are left as they were.
+
+    Where torch.distributed is initialized, as under torchrun, all ranks call this alike; each
+    trains on `settings.batch` samples of its own a step, gradients are averaged, the first rank
+    writes the checkpoint and all return the same weights. If no layer looks at a whole batch, that
+    is one process with the batches of all, up to rounding and the draws of dropout.
+
+    Args:
+        small: the pruned model, with the same outputs as `dense`; in its wrapper or not.
+        dense: the model that it was pruned from.
+        batches: the calibration data; samples of one shape, with labels if these have a weight.
+        settings: see `HealSettings`.
+        plan: the plan of the cut, whose parts and held-out third then hold; without one, `seed`
+            decides the parts of all samples.
+        checkpoint: a file that keeps the state at every look; it must not exist yet, unless
+            `resume` is set.
+        resume: go on from `checkpoint`; from the start where there is none.
+        augment: changes each training batch, for both models alike, drawing from torch's
+            generators.
+        progress: called with a few words after each step.
+
+    Returns:
+        The healed copy and its course. Where the loss stops being finite, `stopped` is "diverged",
+        `reason` says so, and the model is `small` as it was.
+
+    Raises:
+        ActpruneError: if there are no samples in a part, the models do not fit each other, the
+            plan or the labels, or the checkpoint is another run's or in use.
+    """
+    settings = settings or HealSettings()
+    small, dense = at_hand(small), unwrapped(dense)
+    if plan is not None and model_hash(dense) != plan.model.hash:
+        raise ActpruneError("The plan is for another model than the dense one given to heal.")
+    if resume and checkpoint is None:
+        raise ActpruneError("resume needs a checkpoint; give its path.")
+    fit, select = pools(batches, plan, seed)
+    device = device_of(small)
+    dtype = precision(settings.precision, device)
+    model = copy.deepcopy(small)
+    parameters = trainable(model)
+    with joined("together") as team, ExitStack() as stack:
+        stack.enter_context(undisturbed(dense))
+        objective = _objective(model, dense, fit, select, settings, dtype)
+        asked = {
+            "model (its hash)": model_hash(small),
+            "dense model (its hash)": model_hash(dense),
+            "data (first sample's hash)": fingerprint(fit),
+            "samples": [len(fit), len(select)],
+            "settings": settings.model_dump(mode="json"),
+            "seed": seed,
+            "augment": augment is not None,
+            "number of processes": team.size,
+        }
+        if odd := odd_one(team, **{k: str(v) for k, v in asked.items()}):
+            team.refuse(
+                f"Rank {odd[0]} does not heal with the same {odd[1]} as rank 0; call heal with the "
+                f"same on every rank."
+            )
+        scaled = device.type == "cuda" and dtype == torch.float16
+        lesson = Lesson(
+            model=model,
+            dense=dense,
+            parameters=parameters,
+            optimizer=torch.optim.AdamW(
+                parameters, lr=settings.lr, weight_decay=settings.weight_decay
+            ),
+            scaler=torch.amp.GradScaler(device.type, enabled=scaled),
+            objective=objective,
+            fit=fit,
+            select=select,
+            dtype=dtype,
+            seed=seed,
+            team=team,
+            augment=augment,
+        )
+        path = None if checkpoint is None else Path(checkpoint)
+        course = Course()
+        if path is not None:
+            if team.rank == 0:
+                stack.enter_context(locked(path))
+                remove_undone(path)
+            if path.exists() and not resume:
+                raise ActpruneError(
+                    f"{path}: an earlier run has left its work here; go on from it with resume, or "
+                    f"remove the file."
+                )
+            if path.exists():
+                course = restore_course(path, asked, model, lesson.optimizer, lesson.scaler)
+            team.agree()
+
+        def keep() -> None:
+            if path is not None and team.rank == 0:
+                save_course(course, path, asked, model, lesson.optimizer, lesson.scaler)
+            team.agree()
+
+        stopped, reason = _train(lesson, course, keep, progress)
+        if stopped == "diverged":
+            model, course.best_step = copy.deepcopy(small), 0
+        else:
+            set_weights(model, course.best)
+        same_modes(model, small)
+        for parameter in model.parameters():
+            parameter.grad = None
+    return Healed(
+        model=model,
+        curve=tuple(course.curve),
+        best_step=course.best_step,
+        steps=course.step,
+        stopped=stopped,
+        reason=reason,
+        seconds=course.seconds,
+    )
+
+
+def _train(
+    lesson: Lesson,
+    course: Course,
+    keep: Callable[[], None],
+    progress: Callable[[str], None],
+) -> tuple[Stopped, str]:
+    settings = lesson.objective.settings
+    begun = time.perf_counter() - course.seconds
+    if not course.curve:
+        first = lesson.look()
+        if not isfinite(first):
+            raise ActpruneError(
+                "The pruned model's loss on the select part is not finite, so it cannot be healed; "
+                "cut less, or refit."
+            )
+        course.saw(Look(step=0, rate=0.0, train=None, select=first), lesson.model)
+    total = 0.0
+    while course.step < settings.steps and course.stale < settings.patience:
+        since = course.step - course.curve[-1].step
+        learn(lesson.model, settings.batchnorm)
+        loss, taken = lesson.step(course.step)
+        if not isfinite(loss):
+            course.seconds = time.perf_counter() - begun
+            return "diverged", _diverged("training loss or gradient", loss, course.step, settings)
+        course.step += 1
+        course.skipped += not taken
+        total += loss
+        best = min(x.select for x in course.curve)
+        progress(f"step {course.step:,} of {settings.steps:,}, best loss so far {best:.4g}")
+        if (since + 1) % settings.look_every and course.step < settings.steps:
+            continue
+        if settings.batchnorm == "update":
+            lesson.average_buffers()
+        seen = lesson.look()
+        course.seconds = time.perf_counter() - begun
+        if not isfinite(seen):
+            return "diverged", _diverged("loss on the select part", seen, course.step - 1, settings)
+        at = rate(course.step - 1, settings)
+        course.saw(
+            Look(step=course.step, rate=at, train=total / (since + 1), select=seen), lesson.model
+        )
+        total = 0.0
+        keep()
+    early = course.step < settings.steps
+    return ("early", _early(course)) if early else ("finished", _finished(course))
+
+
+def _finished(course: Course) -> str:
+    return f"all {course.step:,} steps taken; {_kept(course)}"
+
+
+def _early(course: Course) -> str:
+    return (
+        f"stopped after {course.step:,} steps, {course.stale} looks without a new best; "
+        + _kept(course)
+    )
+
+
+def _kept(course: Course) -> str:
+    best = course.curve[0].select, min(x.select for x in course.curve)
+    said = f"loss on the select part {best[0]:.4g} to {best[1]:.4g}, at step {course.best_step:,}"
+    if course.best_step == 0:
+        said = "no look was better than before healing, so the weights are those from before"
+    if course.skipped:
+        said += f"; {course.skipped:,} steps overflowed float16 and were skipped"
+    return said
+
+
+def _diverged(what: str, value: float, step: int, settings: HealSettings) -> str:
+    return (
+        f"the {what} was {value} in step {step + 1:,}, so the model is as before healing; lower lr "
+        f"({settings.lr:g}), or heal in float32"
+    )
+
+
+def _objective(
+    model: nn.Module,
+    dense: nn.Module,
+    fit: Batch,
+    select: Batch,
+    settings: HealSettings,
+    dtype: torch.dtype,
+) -> Objective:
+    """What suits both models' outputs on a few samples, with every label checked."""
+    few = fit.select(torch.arange(min(len(fit), settings.batch)))
+    moved = few.to(device_of(model))
+    with undisturbed(model), halved(model, dtype):
+        small_seen = look(model, moved, settings.hidden)
+        dense_seen = look(dense, few.to(device_of(dense)), settings.hidden)
+    objective = objective_for(small_seen, dense_seen, few.labels, settings)
+    if objective.labelled == "cross_entropy":
+        for pool in (fit, select):
+            if pool.labels is None:
+                raise ActpruneError(
+                    "Some batches have labels and some have none; give all or none."
+                )
+            check_classes(pool.labels, dense_seen.output.shape[-1])
+    return objective
