@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,11 @@ from actprune.files import remove_undone
 from actprune.healing.checkpoint import Course, restore_course, save_course
 from actprune.healing.objective import Objective, look, objective_for
 from actprune.healing.pool import pools
-from actprune.healing.result import Healed, Look, Stopped
-from actprune.healing.schedule import rate
+from actprune.healing.result import Healed
 from actprune.healing.settings import HealSettings
 from actprune.healing.stepping import Augment, Lesson, halved, precision
-from actprune.healing.student import learn, same_modes, set_weights, trainable
+from actprune.healing.student import same_modes, set_weights, trainable
+from actprune.healing.training import train
 from actprune.planning.result import Plan
 from actprune.profiling.ranks.sharing import odd_one
 from actprune.profiling.ranks.team import joined
@@ -102,12 +100,12 @@ def heal(
         stack.enter_context(undisturbed(dense))
         objective = _objective(model, dense, fit, select, settings, dtype)
         asked = {
+            "seed": seed,
             "model (its hash)": model_hash(small),
             "dense model (its hash)": model_hash(dense),
             "data (first sample's hash)": fingerprint(fit),
             "samples": [len(fit), len(select)],
             "settings": settings.model_dump(mode="json"),
-            "seed": seed,
             "augment": augment is not None,
             "number of processes": team.size,
         }
@@ -153,7 +151,7 @@ def heal(
                 save_course(course, path, asked, model, lesson.optimizer, lesson.scaler)
             team.agree()
 
-        stopped, reason = _train(lesson, course, keep, progress)
+        stopped, reason = train(lesson, course, keep, progress)
         if stopped == "diverged":
             model, course.best_step = copy.deepcopy(small), 0
         else:
@@ -169,81 +167,6 @@ def heal(
         stopped=stopped,
         reason=reason,
         seconds=course.seconds,
-    )
-
-
-def _train(
-    lesson: Lesson,
-    course: Course,
-    keep: Callable[[], None],
-    progress: Callable[[str], None],
-) -> tuple[Stopped, str]:
-    settings = lesson.objective.settings
-    begun = time.perf_counter() - course.seconds
-    if not course.curve:
-        first = lesson.look()
-        if not isfinite(first):
-            raise ActpruneError(
-                "The pruned model's loss on the select part is not finite, so it cannot be healed; "
-                "cut less, or refit."
-            )
-        course.saw(Look(step=0, rate=0.0, train=None, select=first), lesson.model)
-    total = 0.0
-    while course.step < settings.steps and course.stale < settings.patience:
-        since = course.step - course.curve[-1].step
-        learn(lesson.model, settings.batchnorm)
-        loss, taken = lesson.step(course.step)
-        if not isfinite(loss):
-            course.seconds = time.perf_counter() - begun
-            return "diverged", _diverged("training loss or gradient", loss, course.step, settings)
-        course.step += 1
-        course.skipped += not taken
-        total += loss
-        best = min(x.select for x in course.curve)
-        progress(f"step {course.step:,} of {settings.steps:,}, best loss so far {best:.4g}")
-        if (since + 1) % settings.look_every and course.step < settings.steps:
-            continue
-        if settings.batchnorm == "update":
-            lesson.average_buffers()
-        seen = lesson.look()
-        course.seconds = time.perf_counter() - begun
-        if not isfinite(seen):
-            return "diverged", _diverged("loss on the select part", seen, course.step - 1, settings)
-        at = rate(course.step - 1, settings)
-        course.saw(
-            Look(step=course.step, rate=at, train=total / (since + 1), select=seen), lesson.model
-        )
-        total = 0.0
-        keep()
-    early = course.step < settings.steps
-    return ("early", _early(course)) if early else ("finished", _finished(course))
-
-
-def _finished(course: Course) -> str:
-    return f"all {course.step:,} steps taken; {_kept(course)}"
-
-
-def _early(course: Course) -> str:
-    return (
-        f"stopped after {course.step:,} steps, {course.stale} looks without a new best; "
-        + _kept(course)
-    )
-
-
-def _kept(course: Course) -> str:
-    best = course.curve[0].select, min(x.select for x in course.curve)
-    said = f"loss on the select part {best[0]:.4g} to {best[1]:.4g}, at step {course.best_step:,}"
-    if course.best_step == 0:
-        said = "no look was better than before healing, so the weights are those from before"
-    if course.skipped:
-        said += f"; {course.skipped:,} steps overflowed float16 and were skipped"
-    return said
-
-
-def _diverged(what: str, value: float, step: int, settings: HealSettings) -> str:
-    return (
-        f"the {what} was {value} in step {step + 1:,}, so the model is as before healing; lower lr "
-        f"({settings.lr:g}), or heal in float32"
     )
 
 

@@ -30,7 +30,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """The loss of healing, float32 [S]: `match`, some labels, and hidden states if asked for."""
+    """The loss of healing, float32 or wider [S]: `match`, labels and hidden states if asked for."""
 
     match: str  # kl or mse
     labelled: str | None  # the labels' own loss, cross_entropy or mse, if it has any weight
@@ -40,7 +40,7 @@ class Objective:
         """Distillation as Hinton, Vinyals & Dean (2015), arXiv 1503.02531, section 2: the softmax
         outputs at temperature T, times T^2, mixed with the labels' cross-entropy at T = 1."""
         s = self.settings
-        out, aim = small.output.float(), dense.output.float()
+        out, aim = _wide(small.output), _wide(dense.output)
         loss_S = divergence(out, aim, s.temperature) if self.match == "kl" else _error(out, aim)
         if self.labelled is not None:
             assert labels is not None
@@ -62,8 +62,8 @@ def relative_error(out: Tensor, aim: Tensor) -> Tensor:
 
     Romero et al. (2015), FitNets, ICLR, equation 3, without a regressor; the scale is ours.
     """
-    aim = aim.float()
-    return _error(out.float(), aim) / aim.square().mean().clamp(min=1e-12)
+    aim = _wide(aim)
+    return _error(_wide(out), aim) / aim.square().mean().clamp(min=1e-12)
 
 
 def objective_for(
@@ -139,11 +139,15 @@ def _against(kind: str, out: Tensor, labels: Tensor) -> Tensor:
     if kind == "cross_entropy":
         log_p = F.log_softmax(out, dim=-1)
         return _per_sample(-log_p.gather(-1, labels.long().unsqueeze(-1)).squeeze(-1))
-    return _error(out, labels.float().reshape(out.shape))
+    return _error(out, labels.to(out.dtype).reshape(out.shape))
 
 
 def _error(out: Tensor, aim: Tensor) -> Tensor:
     return _per_sample((out - aim).square())
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _per_sample(x: Tensor) -> Tensor:
