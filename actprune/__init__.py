@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from actprune.auditing.result import AuditResult as AuditResult
     from actprune.exporting.export import export as export
     from actprune.exporting.result import Exported as Exported
+    from actprune.healing.heal import heal as heal
+    from actprune.healing.result import Healed as Healed
+    from actprune.healing.settings import HealSettings as HealSettings
     from actprune.loading.saved import load as load
     from actprune.planning.plan import plan as plan
     from actprune.planning.result import Plan as Plan
@@ -43,6 +46,9 @@ _HOMES = {
     "AuditResult": "actprune.auditing.result",
     "export": "actprune.exporting.export",
     "Exported": "actprune.exporting.result",
+    "heal": "actprune.healing.heal",
+    "Healed": "actprune.healing.result",
+    "HealSettings": "actprune.healing.settings",
     "load": "actprune.loading.saved",
     "plan": "actprune.planning.plan",
     "Plan": "actprune.planning.result",

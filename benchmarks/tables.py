@@ -85,6 +85,26 @@ def cifar_forecast() -> str:
     return table(head, lines)
 
 
+def heal() -> str:
+    """Accuracy of ResNet-20 with 30 % of its inner channels, before and after healing."""
+    lines = [
+        [
+            f"{r['images']:,}{', mirrored and shifted' if r['augmented'] else ''}",
+            r["start"],
+            f"{100 * r['before']['accuracy']:.2f}",
+            f"**{100 * r['after']['accuracy']:.2f}**",
+            f"{r['before']['loss']:.3f}",
+            f"{r['after']['loss']:.3f}",
+            f"{r['taken']} x {r['batch']}",
+            f"{r['seconds']:.0f}",
+            r["device"],
+        ]
+        for r in rows("heal")
+    ]
+    head = ["training images", "starts from", "accuracy before", "healed", "loss before (nats)"]
+    return table([*head, "healed", "steps x images", "seconds", "device"], lines)
+
+
 def digits() -> str:
     """Mean accuracy over seeds of the digits MLP."""
     groups: dict[tuple[str, str, str], list[dict[str, float]]] = {}
@@ -295,6 +315,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "run": run,
     "cifar": cifar,
     "cifar_forecast": cifar_forecast,
+    "heal": heal,
     "digits": digits,
     "digits_sentence": seeds_summary,
     "forecasts": forecasts,

@@ -107,6 +107,24 @@ RoundTo: TypeAlias = Annotated[
     int | None,
     typer.Option(metavar="N", help="Keep a multiple of N units at each site.  [default: 1]"),
 ]
+Heal: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--heal", help="Then train the smaller model for a while on the outputs of the dense one."
+    ),
+]
+HealSteps: TypeAlias = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Gradient steps of --heal, at most.  [default: 400]"),
+]
+HealLr: TypeAlias = Annotated[
+    float | None,
+    typer.Option(metavar="RATE", help="Greatest learning rate of --heal.  [default: 0.001]"),
+]
+HealBatch: TypeAlias = Annotated[
+    int | None,
+    typer.Option(metavar="B", help="Samples (or windows) a step of --heal.  [default: 64]"),
+]
 Level: TypeAlias = Annotated[
     float | None,
     typer.Option(metavar="SHARE", help="Level of the intervals, 0 to 1.  [default: 0.9]"),
@@ -153,6 +171,9 @@ FLAGS = {
     "prune.drop": "--drop",
     "prune.round_to": "--round-to",
     "export": "--export",
+    "heal.steps": "--heal-steps",
+    "heal.lr": "--heal-lr",
+    "heal.batch": "--heal-batch",
     "verify.level": "--level",
     "verify.loss": "--loss",
 }

@@ -21,6 +21,10 @@ from ._options import (
     Drop,
     Export,
     Granularity,
+    Heal,
+    HealBatch,
+    HealLr,
+    HealSteps,
     Ignore,
     Independent,
     Json,
@@ -108,6 +112,10 @@ def prune(
             metavar="SEED", help="Of the sample blocks and the held-out third.  [default: 0]"
         ),
     ] = None,
+    heal: Heal = False,
+    heal_steps: HealSteps = None,
+    heal_lr: HealLr = None,
+    heal_batch: HealBatch = None,
     level: Level = None,
     loss: Loss = None,
     export: Export = None,
@@ -117,13 +125,15 @@ def prune(
 
     Writes the smaller model, its plan and its report into a new folder. Exits 1 if the verdict is
     fail: the target missed, or the loss worse than forecast beyond both intervals; or if an export
-    was asked for and not made.
+    was asked for and not made. The verdict is of the model before --heal, which nothing forecasts;
+    the healed one is measured beside it.
 
     \b
     Examples:
       actprune prune zoo:digits-mlp --target macs=50% -o out
       actprune prune net.py:make --weights net.pt --data npz:calib.npz --target loss=+0.02 -o out
       actprune prune --recipe digits-mlp-refit -o out
+      actprune prune zoo:mnist-cnn --target macs=10% --heal --heal-steps 300 -o out
       actprune prune --plan plan.json -o out --export onnx
     """
     check_new_folder(out)
@@ -147,14 +157,16 @@ def prune(
     )
     watch = given(samples=samples, batch_size=batch_size, rule=rule, seed=seed)
     judge = given(level=level, loss=loss)
+    healing = _healing(heal, given(steps=heal_steps, lr=heal_lr, batch=heal_batch))
     chosen: Plan | None = None
     if recipe is not None:
-        asked = _from_recipe(recipe, plan, {**top, **cut, **watch, **judge})
+        asked = _from_recipe(recipe, plan, {**top, **cut, **watch, **healing, **judge})
     elif plan is not None:
         fixed = {**cut, **watch, **given(check=check, loss=loss)}
-        asked, chosen = _from_plan(plan, top, fixed, batch_size, given(level=level))
+        then = {**healing, "verify": given(level=level)}
+        asked, chosen = _from_plan(plan, top, fixed, batch_size, then)
     else:
-        asked = _from_flags(top, cut, watch, judge)
+        asked = _from_flags(top, cut, watch, {**healing, "verify": judge})
 
     from actprune.recipe.run import run
 
@@ -171,8 +183,15 @@ def prune(
         raise typer.Exit(1)
 
 
+def _healing(heal: bool, settings: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's own key, if healing was asked for."""
+    if settings and not heal:
+        raise ActpruneError(f"--heal-{next(iter(settings))}: says how to heal; add --heal.")
+    return {"heal": settings} if heal else {}
+
+
 def _from_flags(
-    top: dict[str, Any], cut: dict[str, Any], watch: dict[str, Any], judge: dict[str, Any]
+    top: dict[str, Any], cut: dict[str, Any], watch: dict[str, Any], then: dict[str, Any]
 ) -> Recipe:
     from actprune.recipe.load import recipe_from_flags
 
@@ -180,7 +199,7 @@ def _from_flags(
         raise ActpruneError("MODEL: name a model, or give --recipe R.yaml or --plan plan.json.")
     if "target" not in cut:
         raise ActpruneError("--target: say what to ask for, for instance --target macs=50%.")
-    values = {"version": 1, **top, "profile": watch, "prune": cut, "verify": judge}
+    values = {"version": 1, **top, "profile": watch, "prune": cut, **then}
     return recipe_from_flags(values, FLAGS)
 
 
@@ -204,7 +223,7 @@ def _from_plan(
     top: dict[str, Any],
     others: dict[str, Any],
     batch_size: int | None,
-    judge: dict[str, Any],
+    then: dict[str, Any],
 ) -> tuple[Recipe, Plan]:
     from actprune.planning.result import Plan
     from actprune.recipe.load import recipe_from_flags
@@ -238,6 +257,6 @@ def _from_plan(
             "ridge": compensation.ridge,
             "allocate": plan.allocate,
         },
-        "verify": judge,
+        **then,
     }
     return recipe_from_flags(values, FLAGS), plan

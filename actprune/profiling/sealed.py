@@ -25,14 +25,14 @@ T = TypeVar("T")
 def write_sealed(
     path: Path, kind: str, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Write a file of the kind 'profile' or 'checkpoint', all of it or nothing.
+    """Write a file of this kind, such as 'profile' or 'checkpoint', all of it or nothing.
 
     Raises:
         ActpruneError: if the file cannot be written.
     """
     whole = {name: np.ascontiguousarray(x) for name, x in arrays.items()}
     text = json.dumps(header, sort_keys=True)
-    metadata = {f"actprune_{kind}": text, "digest": digest_of(text, whole)}
+    metadata = {_key(kind): text, "digest": digest_of(text, whole)}
     write_atomically(path, save(whole, metadata=metadata))
 
 
@@ -41,8 +41,10 @@ def read_sealed(
     kind: str,
     schema: int,
     build: Callable[[dict[str, Any], dict[str, np.ndarray]], T],
+    *,
+    remedy: str = "profile again",
 ) -> T:
-    """What `build` makes of the header and the arrays.
+    """What `build` makes of the header and the arrays; `remedy` says what to do without the file.
 
     Raises:
         ActpruneError: if the file is missing, truncated, tampered with, of another kind or schema,
@@ -56,11 +58,11 @@ def read_sealed(
             arrays = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError) as e:
         raise ActpruneError(f"{path}: not a readable {kind}, or cut short ({e}).") from e
-    text = metadata.get(f"actprune_{kind}")
+    text = metadata.get(_key(kind))
     if text is None:
         raise ActpruneError(f"{path}: a safetensors file, but not an actprune {kind}.")
     if metadata.get("digest") != digest_of(text, arrays):
-        raise ActpruneError(f"{path}: damaged or changed since it was written; profile again.")
+        raise ActpruneError(f"{path}: damaged or changed since it was written; {remedy}.")
     try:
         header = json.loads(text)
         if header["schema"] != schema:
@@ -70,6 +72,10 @@ def read_sealed(
         return build(header, arrays)
     except (KeyError, TypeError, ValueError, ValidationError) as e:
         raise ActpruneError(f"{path}: not a valid {kind} ({type(e).__name__}: {e}).") from e
+
+
+def _key(kind: str) -> str:
+    return f"actprune_{kind.replace(' ', '_')}"
 
 
 def digest_of(text: str, arrays: Mapping[str, np.ndarray]) -> str:

@@ -22,6 +22,7 @@ from actprune.sites.cut import Cut
 from actprune.sites.site import Site
 
 MANIFEST, WEIGHTS = "actprune.json", "model.safetensors"
+BEFORE_HEALING = "before_healing.safetensors"  # the weights that the forecast is of
 
 
 class KeptSite(Frozen):
@@ -43,11 +44,7 @@ class Manifest(Frozen):
 def save_pruned(small: nn.Module, dense: nn.Module, plan: Plan, folder: Path) -> None:
     """Write model.safetensors and actprune.json into `folder`; raises as `at_hand`."""
     small, dense = at_hand(small), unwrapped(dense)
-    state = {  # cloned: safetensors refuses tensors that are views of one another
-        k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for k, v in _distinct(small).items()
-    }
-    content = save(state, metadata={"format": "pt"})
+    content = _content(small)
     manifest = Manifest(
         model=plan.model,
         architecture=type(dense).__qualname__,
@@ -65,6 +62,19 @@ def save_pruned(small: nn.Module, dense: nn.Module, plan: Plan, folder: Path) ->
     )
     write_atomically(folder / WEIGHTS, content)
     write_atomically(folder / MANIFEST, manifest.model_dump_json(by_alias=True, indent=1))
+
+
+def save_weights(small: nn.Module, path: Path) -> None:
+    """Write other weights of the same pruned model to `path`, to be loaded in place of its own."""
+    write_atomically(path, _content(at_hand(small)))
+
+
+def _content(small: nn.Module) -> bytes:
+    state = {  # cloned: safetensors refuses tensors that are views of one another
+        k: v.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for k, v in _distinct(small).items()
+    }
+    return save(state, metadata={"format": "pt"})
 
 
 def read_manifest(folder: Path) -> Manifest:

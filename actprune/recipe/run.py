@@ -15,6 +15,7 @@ from actprune.errors import ActpruneError
 from actprune.exporting.export import check_packages, export
 from actprune.exporting.result import ExportOutcome, Kind
 from actprune.files import new_folder, write_atomically
+from actprune.healing.heal import heal
 from actprune.loading.data import load_data, own_data
 from actprune.loading.model import load_model
 from actprune.loading.saved import load
@@ -24,7 +25,7 @@ from actprune.planning.result import Plan
 from actprune.profiling.collect import profile as collect
 from actprune.profiling.result import Profile
 from actprune.pruning.prune import prune
-from actprune.pruning.saved import save_pruned
+from actprune.pruning.saved import BEFORE_HEALING, save_pruned, save_weights
 from actprune.recipe.schema import Recipe
 from actprune.refit.settings import Compensation
 from actprune.reporting.assemble import assemble, with_verdict
@@ -88,6 +89,17 @@ def run(
         start = time.perf_counter()
         small = prune(dense, plan, batches=data, progress=lambda c: progress(f"refitting {c}"))
         seconds = time.perf_counter() - start
+        healed = None
+        if recipe.heal is not None:
+            healed = heal(
+                small,
+                dense,
+                data,
+                settings=recipe.heal,
+                plan=plan,
+                seed=plan.data.seed,
+                progress=lambda state: progress(f"healing: {state}"),
+            )
         others = {
             (b.criterion, b.compensate): _baseline(
                 dense, seen, plan, b.criterion, Compensation(kind=b.compensate), data, progress
@@ -103,14 +115,20 @@ def run(
             level=recipe.verify.level,
             seed=plan.data.seed,
             baselines=others,
+            healed=healed.model if healed else None,
             progress=_counted(progress, "verifying"),
         )
-        report = assemble(seen, theory, plan, verdict, prune_seconds=seconds)
+        report = assemble(
+            seen, theory, plan, verdict, prune_seconds=seconds, healed=healed, heal=recipe.heal
+        )
+        final = healed.model if healed else small
         if recipe.export is not None:
-            outcome = _exported(small, recipe.export, folder, data, progress)
+            outcome = _exported(final, recipe.export, folder, data, progress)
             report = report.model_copy(update={"export": outcome})
         progress("writing the report")
-        save_pruned(small, dense, plan, folder)
+        save_pruned(final, dense, plan, folder)
+        if healed is not None:
+            save_weights(small, folder / BEFORE_HEALING)
         write_atomically(folder / PLAN, plan.to_json())
         write_report(report, folder)
     return report
@@ -148,7 +166,12 @@ def verify_folder(
     named = heldout or data or own_data(spec)
     progress("loading the models")
     loaded = load_model(spec, weights)
-    small = load(folder, factory=lambda: copy.deepcopy(loaded.model))
+
+    def saved(weights: Path | None = None) -> nn.Module:
+        return load(folder, lambda: copy.deepcopy(loaded.model), weights)
+
+    healed = None if before.recovery is None else saved()
+    small = saved() if before.recovery is None else saved(folder / BEFORE_HEALING)
     if heldout is not None:
         source: Source = load_data(heldout, loaded)
         _check_unread(source, {origin for origin, _, _ in plan.data.origins})
@@ -162,6 +185,7 @@ def verify_folder(
         loss=plan.loss,
         level=before.measured.level,
         seed=plan.data.seed,
+        healed=healed,
         progress=_counted(progress, "verifying"),
     )
     report = with_verdict(before, verdict)

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from actprune.errors import ActpruneError
+from actprune.healing.settings import HealSettings
 from actprune.planning.target import SHARES, Target, parse_target
 
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ def _unit(value: Any) -> Any:
     if not site or not unit.isdecimal():
         raise ValueError("should be written site:unit, as in fc1:12")
     return value
+
+
+def _heal(value: Any) -> Any:
+    if value is None:
+        raise ValueError("is empty; write true for the default settings, or leave it out")
+    return {} if value is True else value
 
 
 def _share(value: Any) -> Any:
@@ -272,6 +279,10 @@ class Recipe(Section):
     )
     profile: ProfileSection = Field(default=ProfileSection(), description="Watching.")
     prune: PruneSection = Field(description="Cutting.")
+    heal: Annotated[HealSettings | None, BeforeValidator(_heal)] = Field(
+        default=None,
+        description="Training the cut model on the dense one's outputs: true, or its settings.",
+    )
     verify: VerifySection = Field(default=VerifySection(), description="Judging.")
     baselines: Annotated[tuple[BaselineSection, ...], BeforeValidator(_tuple)] = Field(
         default=(), description="What else to measure on the held-out data, for comparison."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from actprune.healing.result import Healed
+from actprune.healing.settings import HealSettings
 from actprune.planning.result import Plan
 from actprune.profiling.result import Profile
 from actprune.reporting.schema import (
@@ -11,6 +13,7 @@ from actprune.reporting.schema import (
     Predicted,
     Report,
     ReportData,
+    ReportHealing,
     ReportModel,
     ReportSite,
     ReportTarget,
@@ -22,9 +25,16 @@ from actprune.verifying.result import Verdict
 
 
 def assemble(
-    profile: Profile, theory: Theory, plan: Plan, verdict: Verdict, *, prune_seconds: float
+    profile: Profile,
+    theory: Theory,
+    plan: Plan,
+    verdict: Verdict,
+    *,
+    prune_seconds: float,
+    healed: Healed | None = None,
+    heal: HealSettings | None = None,
 ) -> Report:
-    """The report of one run."""
+    """The report of one run; `healed` by the settings `heal`, if it was."""
     planned = {p.site.name: p for p in plan.sites}
     sites = []
     for site in theory.sites:
@@ -68,6 +78,7 @@ def assemble(
             targets=targets,
             predicted=_predicted(plan),
             measured=verdict.measured,
+            healing=_healing(healed, heal or HealSettings()) if healed else None,
             verdict=verdict.outcome,
             verdict_reason=verdict.reason,
             certificate=verdict.certificate,
@@ -100,6 +111,7 @@ def with_verdict(report: Report, verdict: Verdict) -> Report:
             "before": verdict.before,
             "after": verdict.after,
             "measured": verdict.measured,
+            "recovery": verdict.recovery,
             "verdict": verdict.outcome,
             "verdict_reason": verdict.reason,
             "certificate": verdict.certificate,
@@ -109,6 +121,18 @@ def with_verdict(report: Report, verdict: Verdict) -> Report:
             "latency": verdict.latency,
             "seconds": report.seconds.model_copy(update={"verify": verdict.seconds}),
         }
+    )
+
+
+def _healing(healed: Healed, settings: HealSettings) -> ReportHealing:
+    return ReportHealing(
+        settings=settings,
+        steps=healed.steps,
+        best_step=healed.best_step,
+        stopped=healed.stopped,
+        reason=healed.reason,
+        seconds=healed.seconds,
+        curve=healed.curve,
     )
 
 

@@ -27,6 +27,7 @@ def model_card(report: Report) -> str:
             rebuilds_alone=report.model.spec.startswith(REBUILD_ALONE),
             before_after=rows.before_after(report),
             ways=rows.ways(report),
+            way_back=rows.way_back(report),
             metric_names=rows.metric_names(report),
         )
     )

@@ -57,6 +57,7 @@ def render(report: Report, compare: Report | None = None) -> str:
             differences=_differences(report, compare) if compare else (),
             before_after=rows.before_after(report),
             ways=rows.ways(report),
+            way_back=rows.way_back(report),
             metric_names=rows.metric_names(report),
             forecast_svg=Markup(figures.forecast_figure(report, compare)),
             site_pages=pages,

@@ -14,6 +14,7 @@ from actprune.reporting.numbers import (
     signed,
 )
 from actprune.reporting.schema import Report
+from actprune.verifying.result import Baseline, Side, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +77,53 @@ def ways(report: Report) -> tuple[Way, ...]:
             compensate=compensate,
             loss=number(side.loss, 4),
             change=signed(side.loss - report.before.loss),
-            metrics=tuple(
-                metric(n, side.metrics[n]) if n in side.metrics else "not measured" for n in names
-            ),
+            metrics=_metrics(side, names),
             ours=ours,
         )
         for criterion, compensate, side, ours in (made, *others)
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The model at one point of the way back from the cut."""
+
+    name: str
+    loss: str
+    change: str  # against the dense model
+    metrics: tuple[str, ...]  # in the order of `metric_names`
+    share: str  # of what the bare cut lost, won back by this step
+
+
+def way_back(report: Report) -> tuple[Step, ...]:
+    """Dense, cut, compensated, healed; nothing where the model was not healed."""
+    r = report.recovery
+    if r is None:
+        return ()
+    stages = [("dense", report.before, ""), ("cut, no compensation", r.none, "")]
+    kind = report.compensation.kind
+    if kind != "none":
+        name = "after refit" if kind == "refit" else "after mean into bias"
+        stages.append((name, r.refit, _won(r.refit.share)))
+    stages.append(("after healing", r.heal, _won(r.heal.share)))
+    return tuple(
+        Step(
+            name=name,
+            loss=number(side.loss, 4),
+            change=signed(side.loss - report.before.loss),
+            metrics=_metrics(side, metric_names(report)),
+            share=share,
+        )
+        for name, side, share in stages
+    )
+
+
+def _won(share: float | None) -> str:
+    return "none lost" if share is None else f"{100 * share:.1f} %"
+
+
+def _metrics(side: Side | Baseline | Stage, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(metric(n, side.metrics[n]) if n in side.metrics else "not measured" for n in names)
 
 
 def compared(report: Report, other: Report) -> tuple[tuple[str, str, str], ...]:
@@ -101,6 +142,8 @@ def _keys(report: Report) -> dict[str, str]:
         "forecast": words.forecast(report),
         "measured": words.measured(report),
     }
+    if report.recovery is not None:
+        keys["healed"] = words.healed(report)
     for row in before_after(report):
         keys[row.name] = f"{row.before} to {row.after}, {row.change}"
     keys["units removed"] = f"{words.removed(report):,}"

@@ -8,8 +8,10 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from actprune.exporting.result import ExportOutcome
+from actprune.healing.result import Look, Stopped
+from actprune.healing.settings import HealSettings
 from actprune.planning.result import Compensation, Frozen
-from actprune.verifying.result import Baseline, Certificate, Latency, Measured, Side
+from actprune.verifying.result import Baseline, Certificate, Latency, Measured, Recovery, Side
 
 
 class ReportModel(Frozen):
@@ -77,6 +79,18 @@ class Seconds(Frozen):
     verify: float
 
 
+class ReportHealing(Frozen):
+    """How the model was healed; the losses of `curve` are those that healing made small."""
+
+    settings: HealSettings
+    steps: int
+    best_step: int  # whose weights were kept; 0: those before healing
+    stopped: Stopped
+    reason: str
+    seconds: float
+    curve: tuple[Look, ...]
+
+
 class Report(Frozen):
     """Everything that one run found, enough to draw report.html again."""
 
@@ -98,6 +112,8 @@ class Report(Frozen):
     targets: tuple[ReportTarget, ...]
     predicted: Predicted
     measured: Measured
+    healing: ReportHealing | None = None  # then `after`, `measured` and the verdict are from before
+    recovery: Recovery | None = None
     verdict: Literal["pass", "outside", "fail"]
     verdict_reason: str
     certificate: Certificate

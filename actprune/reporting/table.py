@@ -24,6 +24,8 @@ def summary(report: Report) -> Group:
     from rich.console import Group
 
     parts = [_before_after(report)]
+    if report.recovery is not None:
+        parts.append(_way_back(report))
     if report.baselines:
         parts.append(_baselines(report))
     return Group(*parts, _findings(report))
@@ -48,7 +50,7 @@ def _table() -> Table:
 def _before_after(report: Report) -> Table:
     table = _table()
     table.add_column("")
-    for name in ("before", "after", "change"):
+    for name in ("before", words.after(report), "change"):
         table.add_column(name, justify="right")
     for row in rows.before_after(report):
         table.add_row(*map(_literal, (row.name, row.before, row.after, row.change)))
@@ -67,6 +69,17 @@ def _baselines(report: Report) -> Table:
     return table
 
 
+def _way_back(report: Report) -> Table:
+    table = _table()
+    table.add_column("\nthe way back")
+    for name in ("loss", "change", *rows.metric_names(report), "won back"):
+        table.add_column(_literal(f"\n{name}"), justify="right")
+    for step in rows.way_back(report):
+        cells = (step.name, step.loss, step.change, *step.metrics, step.share)
+        table.add_row(*map(_literal, cells))
+    return table
+
+
 def _findings(report: Report) -> Table:
     from rich.table import Table
 
@@ -80,6 +93,10 @@ def _findings(report: Report) -> Table:
     table.add_row("forecast", _literal(words.forecast(report)))
     table.add_row("counts only", _literal(words.counts_only(report)))
     table.add_row("measured", _literal(words.measured(report)))
+    if report.recovery is not None:
+        table.add_row("healed", _literal(words.healed(report)))
+    if report.healing is not None:
+        table.add_row("healing", _literal(report.healing.reason))
     table.add_row("removed", _literal(_removed(report)))
     if report.export is not None:
         table.add_row("export", _literal(words.export(report.export)))

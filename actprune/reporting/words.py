@@ -5,7 +5,7 @@ from __future__ import annotations
 from actprune.exporting.result import ExportOutcome
 from actprune.reporting.numbers import estimate, number, percent, scaled, signed, unit_of, whole
 from actprune.reporting.schema import Report, ReportTarget
-from actprune.verifying.result import Latency
+from actprune.verifying.result import Latency, Measured
 
 VERDICTS = {
     "pass": "Pass",
@@ -86,10 +86,23 @@ def counts_only(report: Report) -> str:
 
 def measured(report: Report) -> str:
     """The measurement on one line."""
-    m = report.measured
+    return _measured(report, report.measured)
+
+
+def healed(report: Report) -> str:
+    """The measurement of the healed model on one line; empty where none was."""
+    return "" if report.recovery is None else _measured(report, report.recovery.measured)
+
+
+def _measured(report: Report, m: Measured) -> str:
     point, interval = estimate(m.loss_delta, m.low, m.high)
     samples = f"{whole(m.samples)} held-out samples"
     return f"{with_unit(point, report)} {interval}, {percent(m.level)}, {samples}"
+
+
+def after(report: Report) -> str:
+    """What the model after the cut is called: the verdict is of the one before healing."""
+    return "after" if report.recovery is None else "before healing"
 
 
 def loss_name(report: Report) -> str:

@@ -53,6 +53,25 @@ class Baseline(Frozen):
     metrics: Mapping[str, float]
 
 
+class Stage(Frozen):
+    """The model at one point of the way back from a cut."""
+
+    loss: float
+    metrics: Mapping[str, float]
+    share: float | None  # of the loss that the bare cut adds, won back by this step; none: null
+
+
+class Recovery(Frozen):
+    """The way back on held-out samples: cut without compensation, after the plan's compensation
+    (`refit`, whatever its kind), after healing."""
+
+    none: Stage
+    refit: Stage
+    heal: Stage
+    reason: str | None = None  # why there are no shares
+    measured: Measured  # of the healed model, minus dense
+
+
 class Certificate(Frozen):
     """How many held-out inputs fire (or move off its constant) at least one removed unit."""
 
@@ -74,6 +93,7 @@ class Verdict(Frozen):
     after: Side
     certificate: Certificate
     baselines: tuple[Baseline, ...] = ()
+    recovery: Recovery | None = None  # where the model was healed
     heldout: str
     heldout_samples: int
     latency_batch: int

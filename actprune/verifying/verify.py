@@ -26,6 +26,7 @@ from actprune.sites.census import static_cost
 from actprune.theory.liveness import split_certificate
 from actprune.verifying.latency import latency
 from actprune.verifying.outcome import judge
+from actprune.verifying.recovery import bare, recovery
 from actprune.verifying.result import Baseline, Certificate, Measured, Side, Verdict
 
 CERTIFICATE_LEVEL = 0.95  # one-sided
@@ -42,9 +43,14 @@ def verify(
     level: float = 0.9,
     seed: int = 0,
     baselines: Mapping[tuple[str, str], nn.Module] | None = None,
+    healed: nn.Module | None = None,
     progress: Callable[[int], None] = lambda samples: None,
 ) -> Verdict:
     """Measure both models on `heldout` and judge the plan.
+
+    The forecast is of the cut and its compensation, so the verdict is of `small` as `prune` returns
+    it. A model that was healed afterwards is measured beside it, never judged: its figures are in
+    `recovery`, with the shares that compensation and healing won back.
 
     Args:
         dense, small: the model before and after, in its wrapper or not (see `unwrapped`).
@@ -54,6 +60,7 @@ def verify(
         level: of the measured change's two-sided bootstrap interval.
         seed: of the bootstrap.
         baselines: further pruned models to score, by (criterion, compensation).
+        healed: what `heal` made of `small`.
 
     Raises:
         ActpruneError: if the dense model is not the planned one or the data are empty.
@@ -69,6 +76,8 @@ def verify(
     chosen = loss_for(dense, batches, loss or plan.loss)
     others = {name: unwrapped(model) for name, model in (baselines or {}).items()}
     models = [dense, small, *others.values()]
+    if healed is not None:
+        models += [bare(dense, small, plan), unwrapped(healed)]
     losses, metrics, affected = _score(models, dense, plan, batches, chosen, progress)
     change = losses[1] - losses[0]
     low, high = bootstrap_mean(change, level=level, seed=seed)
@@ -76,6 +85,11 @@ def verify(
         loss_delta=float(change.mean()), low=low, high=high, level=level, samples=len(change)
     )
     outcome, reason = judge(plan, measured, float(losses[0].mean()), chosen.kind)
+    back = None
+    if healed is not None:
+        reason += "; all of it before healing"
+        ways = (losses[0], losses[-2], losses[1], losses[-1])
+        back = recovery(*ways, (metrics[-2], metrics[1], metrics[-1]), level=level, seed=seed)
     timed = batches[0].select(torch.arange(min(LATENCY_BATCH, len(batches[0]))))
     speed = latency(dense, small, timed)
 
@@ -113,6 +127,7 @@ def verify(
             )
             for i, (criterion, compensation) in enumerate(others, start=2)
         ),
+        recovery=back,
         heldout=source.spec,
         heldout_samples=len(change),
         latency_batch=speed.batch,

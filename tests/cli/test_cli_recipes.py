@@ -15,7 +15,13 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_list_show_check_and_copy_go_together(actprune: Callable) -> None:
     names = [r["name"] for r in actprune("recipes", "list", "--json").json]
-    assert names == ["digits-mlp-rare", "digits-mlp-refit", "lossless", "mnist-cnn-refit"]
+    assert names == [
+        "digits-mlp-rare",
+        "digits-mlp-refit",
+        "lossless",
+        "mnist-cnn-heal",
+        "mnist-cnn-refit",
+    ]
     assert actprune("recipes", "check", *names).out == "".join(f"{n}: ok\n" for n in names)
     for name in names:
         shown = actprune("recipes", "show", name).out
@@ -36,7 +42,7 @@ def test_copy_goes_where_it_is_told_and_overwrites_nothing(actprune: Callable) -
 def test_list_says_what_each_recipe_does(actprune: Callable) -> None:
     head, *rows = actprune("recipes", "list").out.splitlines()
     assert head.split() == ["name", "what", "it", "does"]
-    assert len(rows) == 4
+    assert len(rows) == 5
     assert all(len(row.split()) > 5 for row in rows)
 
 

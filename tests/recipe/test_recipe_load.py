@@ -184,7 +184,7 @@ def test_missing_files_folders_and_binaries_are_named(tmp_path: Path) -> None:
 
 def test_every_shipped_recipe_is_valid_and_opens_with_a_comment() -> None:
     shipped = [f for f in files("actprune_recipes").iterdir() if f.name.endswith(".yaml")]
-    assert len(shipped) == 4
+    assert len(shipped) == 5
     for f in shipped:
         text = f.read_text("utf-8")
         assert text.startswith("# "), f.name

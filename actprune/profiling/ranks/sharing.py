@@ -44,17 +44,23 @@ def check_plain(team: Team, batches: object) -> None:
 
 def check_alike(team: Team, **facts: str) -> None:
     """Raises the same TeamError on every rank if one of the facts, named in `_REMEDY`, differs."""
+    if odd := odd_one(team, **facts):
+        rank, name = odd
+        team.refuse(f"Rank {rank} does not profile the same {name} as rank 0; {_REMEDY[name]}.")
+
+
+def odd_one(team: Team, **facts: str) -> tuple[int, str] | None:
+    """The first fact in which a rank differs from rank 0, and that rank; None if none does."""
     if team.size == 1:
-        return
+        return None
     team.agree()
     marks = [hashlib.blake2b(x.encode(), digest_size=7).digest() for x in facts.values()]
     seen_RF = team.gather(torch.tensor([int.from_bytes(m) for m in marks]))
     for column, name in enumerate(facts):
         for rank in range(1, team.size):
             if seen_RF[rank, column] != seen_RF[0, column]:
-                team.refuse(
-                    f"Rank {rank} does not profile the same {name} as rank 0; {_REMEDY[name]}."
-                )
+                return rank, name
+    return None
 
 
 def agreed_rules(team: Team, fix: Callable[[], Mapping[str, Rule]]) -> dict[str, Rule]:
