@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from actprune.data.source import Arrays
+from actprune.data.source import Arrays, Source
 from actprune.data.split import heldout
 from actprune.errors import ActpruneError
 from actprune.loading.data import load_data
@@ -28,8 +28,8 @@ CRUDE: Way = ("magnitude", "none")
 class Fold:
     """Samples to forecast on (None: the check part of the calibration data) and to measure on."""
 
-    check: Arrays | None
-    heldout: Arrays
+    check: Source | None
+    heldout: Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Study:
     """One network with one seed: what is cut, on which calibration data, and the folds."""
 
     model: nn.Module
-    calibration: Arrays
+    calibration: Source
     leave_out: bool  # whether the held-out part is a seeded third of the calibration data
     folds: tuple[Fold, ...]
 
