@@ -17,11 +17,11 @@ from statistics import mean
 from typing import Any
 
 from actprune.planning.criteria import CATALOG
+from benchmarks.forecasting import text as forecast_text
 from benchmarks.harness import RESULTS, ROOT, rows, table
 from benchmarks.real_networks import claims as real_claims
 from benchmarks.real_networks import summary
 from benchmarks.scaling import claims, growth, label_study, loss_growth, order_study
-from benchmarks.tolerance import Held, held_by_group
 
 METHODS = (
     "torch-pruning GroupMagnitude",
@@ -131,22 +131,9 @@ def digits() -> str:
     )
 
 
-def forecasts() -> str:
-    """How many forecasts of small nets hold."""
-
-    def line(name: tuple[str, str], h: Held) -> list[str]:
-        return [
-            *name,
-            str(h.plans),
-            f"{h.within} ({100 * h.within / h.plans:.0f} %)",
-            f"{100 * h.covered / h.plans:.0f} %",
-            f"{h.median_gap:.4f}",
-            f"{h.median_error:.4f}",
-        ]
-
-    head = ["network", "criterion, compensation", "plans", "within tolerance"]
-    head += ["90 % interval covers", "median gap (nats)", "median standard error"]
-    return table(head, [line(k, h) for k, h in held_by_group(rows("forecast")).items()])
+def forecasts(make: Callable[[list[dict[str, Any]]], str]) -> Callable[[], str]:
+    """A table of forecasts against measurements."""
+    return lambda: make(rows("forecast"))
 
 
 def certificate() -> str:
@@ -318,7 +305,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "heal": heal,
     "digits": digits,
     "digits_sentence": seeds_summary,
-    "forecasts": forecasts,
+    "forecasts": forecasts(forecast_text.summary),
+    "forecasts_by_network": forecasts(forecast_text.by_network),
+    "forecasts_by_change": forecasts(forecast_text.by_change),
     "certificate": certificate,
     "overhead": overhead,
     "live": live,

@@ -238,6 +238,8 @@ def summary(found: Plan) -> str:
         f"macs      {scaled(before.macs)} to {scaled(after.macs)} a sample",
         f"forecast  {_forecast(found)}",
     ]
+    if found.local is not None:
+        lines.append(f"local     {found.local}, without trying the cut")
     if not found.removed:
         lines.append("nothing   to remove: the plan keeps every unit")
     return "\n".join(lines)
@@ -252,7 +254,8 @@ def _amount(kind: str, reached: float) -> str:
 def _forecast(found: Plan) -> str:
     if found.forecast is None:
         return f"none: {found.forecast_reason or 'no reason was recorded'}"
-    return f"{found.loss_kind} {found.forecast}, on {found.forecast.samples} samples"
+    how = "tried on" if found.forecast.method == "probed" else "on"
+    return f"{found.loss_kind} {found.forecast}, {how} {found.forecast.samples} samples"
 
 
 def _explain(counted: Profile, json: bool) -> None:

@@ -47,6 +47,7 @@ def alike(
                 for p in plan.sites
             ),
             "forecast": None,
+            "local": None,
             "forecast_reason": "a plan made only to be compared with",
             "counts_only": None,
             "counts_only_reason": "a plan made only to be compared with",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from actprune.data.batch import Batch
+from actprune.data.split import Part, in_parts
 from actprune.errors import ActpruneError
 from actprune.planning.allocate import Counts, Room, cut_of
 from actprune.planning.counts import activation_share, counts_forecast
 from actprune.planning.local import local_forecast
+from actprune.planning.probed import probed_forecast
 from actprune.planning.result import CountsForecast, Forecast
 from actprune.profiling.result import Profile
 from actprune.refit.sequential import compensate
@@ -52,18 +55,55 @@ class Forecaster:
         self.loss = loss_for(model, watched, loss_name)
         self._last: tuple[Cut, Mapping[str, Affine]] | None = None
 
-    def local(self, cut: Cut) -> Forecast:
-        """The local forecast of `cut`."""
+    def probed(self, cut: Cut) -> Forecast:
+        """The loss change of `cut`, tried on the samples kept for the forecast."""
         if not cut.kept:
-            n = sum(map(len, self._watched))
-            return Forecast(loss_delta=0.0, low=0.0, high=0.0, level=self._level, samples=n)
-        return local_forecast(
-            self._model,
-            self.weights(cut),
-            self._watched,
-            self.loss,
+            return self._nothing("probed", self._watched)
+        maps = self.weights(cut)
+        return probed_forecast(self._model, maps, self._watched, self.loss, level=self._level)
+
+    def local(self, cut: Cut) -> Forecast:
+        """The loss change of `cut`, foreseen on the same samples without trying it."""
+        if not cut.kept:
+            return self._nothing("local", self._watched)
+        maps = self.weights(cut)
+        return local_forecast(self._model, maps, self._watched, self.loss, level=self._level)
+
+    def on_select(self, cut: Cut) -> Forecast:
+        """The loss change of `cut`, tried on the select part with a refit that has not seen it.
+
+        For choices that try many cuts, so that the samples of the forecast stay unread until one
+        is chosen. The refit has fewer samples than the plan's own, so the change is, if anything,
+        too large.
+
+        Raises:
+            ActpruneError: if no calibration sample falls into the select part, or none is left.
+        """
+        seed = self._profile.identity.seed
+        select = _within(self._fit_on, lambda ids: in_parts(ids, seed, Part.SELECT))
+        rest = _within(self._fit_on, lambda ids: ~in_parts(ids, seed, Part.SELECT))
+        if not select or not rest:
+            raise ActpruneError(
+                "No calibration sample falls into the select part, or none outside it; give more "
+                "data."
+            )
+        if not cut.kept:
+            return self._nothing("probed", select)
+        # another seed parts the rest anew, so that ridge strengths are chosen within it
+        maps = compensate(
+            self._model, self._sites, cut, self._settings, rest,
+            seed=seed + 1, progress=self._progress,
+        )  # fmt: skip
+        return probed_forecast(self._model, maps, select, self.loss, level=self._level)
+
+    def _nothing(self, method: Literal["probed", "local"], batches: Sequence[Batch]) -> Forecast:
+        return Forecast(
+            method=method,
+            loss_delta=0.0,
+            low=0.0,
+            high=0.0,
             level=self._level,
-            seed=self._seed,
+            samples=sum(map(len, batches)),
         )
 
     def weights(self, cut: Cut) -> Mapping[str, Affine]:
@@ -112,3 +152,9 @@ class Forecaster:
             level=self._level,
             seed=self._seed,
         )
+
+
+def _within(batches: Sequence[Batch], wanted: Callable[[Tensor], Tensor]) -> list[Batch]:
+    """The samples whose ids are wanted; no empty batch."""
+    parts = [b.select(wanted(b.ids)) for b in batches]
+    return [b for b in parts if len(b)]

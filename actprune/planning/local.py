@@ -10,14 +10,13 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from actprune.data.batch import Batch
+from actprune.planning.loss_change import LossChange
 from actprune.planning.result import Forecast
 from actprune.running.hooks import changing_outputs
 from actprune.running.loss import Loss, second_order
 from actprune.running.outputs import primary
 from actprune.running.state import device_of, undisturbed
 from actprune.running.substitute import Affine, compute, linear_or_conv, substituted
-
-RESAMPLES = 2_000
 
 
 def local_forecast(
@@ -27,58 +26,47 @@ def local_forecast(
     loss: Loss,
     *,
     level: float,
-    seed: int,
 ) -> Forecast:
-    """Forecast the mean loss change of replacing consumers' weights by `maps`.
+    """Forecast the mean loss change of replacing consumers' weights by `maps`, without trying them.
 
     With e the change a consumer's new weights make to its output on the inputs it gets in the
     pruned stream, and J the dense network's Jacobian from there, t = sum of J e over consumers
-    approximates the change of the output, and the loss changes by g^T t + 1/2 t^T H t per sample
-    (theory: ours; generalized Gauss-Newton, Martens 2020, arXiv 1412.1193, section 8).
+    approximates the change of the output: the network is taken as linear around the dense one, the
+    loss is not, and changes by loss(f + t) - loss(f) per sample (ours). Its second order
+    g^T t + 1/2 t^T H t is the generalized Gauss-Newton form (Martens 2020, arXiv 1412.1193,
+    section 8), which large changes leave behind.
 
-    The interval is a percentile bootstrap over samples, widened in quadrature by the gap between
-    the quadratic form and the loss at the linearized output, an estimate of what the second order
-    leaves out.
+    The interval is that of the mean over samples (`LossChange`), widened in quadrature by the gap
+    between the two forms: where even the loss bends that much along t, so may the network.
 
     Args:
-        batches: samples used neither for training nor for `maps`.
+        batches: samples used neither for training nor for `maps`; two at least.
         level: of the two-sided interval.
-        seed: of the bootstrap.
     """
     device = device_of(model)
-    quadratic, linearized = [], []
+    linearized = LossChange(loss)
+    gap, samples = 0.0, 0
     with undisturbed(model):
         for batch in batches:
             moved = batch.to(device)
             out, change = _linearized(model, moved, _injected(model, maps, moved))
-            quadratic.append(second_order(loss, out, change, moved.labels).cpu().numpy())
-            at = out.double()
-            before = loss.per_sample(at, at, moved.labels)
-            after = loss.per_sample(at + change.double(), at, moved.labels)
-            linearized.append((after - before).cpu().numpy())
-    d, d_lin = np.concatenate(quadratic), np.concatenate(linearized)
-    low, high = bootstrap_mean(d, level=level, seed=seed)
-    point = float(d.mean())
-    beyond = float(d_lin.mean()) - point
+            dense = out.double()
+            after = dense + change.double()
+            linearized.add(dense, after, moved.labels)
+            full = loss.per_sample(after, dense, moved.labels)
+            full = full - loss.per_sample(dense, dense, moved.labels)
+            gap += float((full - second_order(loss, out, change, moved.labels)).sum())
+            samples += len(full)
+    found = linearized.estimate(level)
+    beyond = gap / samples
     return Forecast(
-        loss_delta=point,
-        low=point - float(np.hypot(point - low, beyond)),
-        high=point + float(np.hypot(high - point, beyond)),
+        method="local",
+        loss_delta=found.point,
+        low=found.point - float(np.hypot(found.point - found.low, beyond)),
+        high=found.point + float(np.hypot(found.high - found.point, beyond)),
         level=level,
-        samples=len(d),
+        samples=found.samples,
     )
-
-
-def bootstrap_mean(values: np.ndarray, *, level: float, seed: int) -> tuple[float, float]:
-    """Two-sided percentile interval of the mean of per-sample values, shape (n,)."""
-    rng = np.random.default_rng(seed)
-    n = len(values)
-    means = np.empty(RESAMPLES)
-    for i in range(RESAMPLES):
-        means[i] = values[rng.integers(0, n, n)].mean()
-    tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 def _injected(model: nn.Module, maps: Mapping[str, Affine], batch: Batch) -> dict[str, Tensor]:

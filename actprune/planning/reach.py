@@ -119,7 +119,7 @@ def _check_loss(
 ) -> None:
     assert forecaster is not None
     assert target.value is not None
-    forecast = forecaster.local(cut_of(rooms, counts))
+    forecast = forecaster.probed(cut_of(rooms, counts))
     if forecast.high > target.value:
         raise BudgetError(
             f"Target {target} cannot be met together with the cost targets: they are forecast to "
@@ -139,7 +139,7 @@ def _smallest_within(
     bound = min(t.value for t in targets if t.value is not None)
 
     def fits(counts: Counts) -> bool:
-        return forecaster.local(cut_of(rooms, counts)).high <= bound
+        return forecaster.probed(cut_of(rooms, counts)).high <= bound
 
     low, high = 0, len(steps) - 1  # steps[0] keeps everything, or everything but forced units
     if not fits(steps[low]):

@@ -22,8 +22,13 @@ class Frozen(BaseModel):
 
 
 class Forecast(Frozen):
-    """Loss change forecast for the whole cut, in the unit of `loss_kind`."""
+    """Loss change forecast for the whole cut, in the unit of `loss_kind`.
 
+    `probed`: the cut was tried, without surgery, on the samples; `local`: foreseen from the dense
+    network's derivatives there.
+    """
+
+    method: Literal["probed", "local"] = "local"
     loss_delta: float
     low: float
     high: float
@@ -138,6 +143,7 @@ class Plan(Frozen):
     loss_kind: str
     forecast: Forecast | None
     forecast_reason: str | None = None  # why there is no forecast
+    local: Forecast | None = None  # beside a probed forecast: what the same samples foresaw
     counts_only: CountsForecast | None = None
     counts_only_reason: str | None = None
     seconds: float = 0.0

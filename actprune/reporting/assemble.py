@@ -10,6 +10,7 @@ from actprune.planning.result import Plan
 from actprune.profiling.result import Profile
 from actprune.reporting.schema import (
     CountsOnly,
+    LocalForecast,
     Predicted,
     Report,
     ReportData,
@@ -137,11 +138,16 @@ def _healing(healed: Healed, settings: HealSettings) -> ReportHealing:
 
 
 def _predicted(plan: Plan) -> Predicted:
-    f, c = plan.forecast, plan.counts_only
+    f, c, foreseen = plan.forecast, plan.counts_only, plan.local
     counts = CountsOnly(loss_delta=None, low=None, high=None, reason=plan.counts_only_reason)
     if c is not None:
         counts = CountsOnly(loss_delta=c.loss_delta, low=c.low, high=c.high, share=c.share)
+    local = None
+    if foreseen is not None:
+        local = LocalForecast(loss_delta=foreseen.loss_delta, low=foreseen.low, high=foreseen.high)
     return Predicted(
+        method=f.method if f else None,
+        local=local,
         loss_delta=f.loss_delta if f else None,
         low=f.low if f else None,
         high=f.high if f else None,

@@ -9,6 +9,7 @@ from math import isfinite
 from actprune.reporting import svg
 from actprune.reporting.numbers import estimate, unit_of
 from actprune.reporting.schema import Report
+from actprune.reporting.words import tried
 
 WIDTH, LEFT, RIGHT, ROW = 400.0, 8.0, 392.0, 44.0
 
@@ -25,10 +26,10 @@ class Interval:
 
 
 def forecast_figure(report: Report, compare: Report | None = None) -> str:
-    """The local forecast, the counts-only forecast and the measurement as intervals.
+    """The forecast, what else was forecast, and the measurement as intervals.
 
-    A counts-only forecast far from the others is cut at the edge of the axis and says so, so that
-    it does not flatten what matters.
+    A local or counts-only forecast far from the others is cut at the edge of the axis and says so,
+    so that it does not flatten what matters.
     """
     rows = _intervals(report, "")
     if compare is not None:
@@ -56,8 +57,14 @@ def forecast_figure(report: Report, compare: Report | None = None) -> str:
 
 def _intervals(report: Report, prefix: str) -> list[Interval]:
     p, m = report.predicted, report.measured
+    name = f"{prefix}forecast{tried(report)}"
+    local = []
+    if p.local is not None:
+        values = (p.local.low, p.local.loss_delta, p.local.high)
+        local.append(_interval(f"{prefix}forecast, local", "local", values, None, leads=False))
     return [
-        _interval(f"{prefix}forecast", "forecast", (p.low, p.loss_delta, p.high), p.reason),
+        _interval(name, "forecast", (p.low, p.loss_delta, p.high), p.reason),
+        *local,
         _interval(
             f"{prefix}forecast, counts only",
             "counts",

@@ -42,12 +42,22 @@ class CountsOnly(Frozen):
     reason: str | None = None
 
 
+class LocalForecast(Frozen):
+    loss_delta: float
+    low: float
+    high: float
+
+
 class Predicted(Frozen):
+    """The forecast, and what other ways of forecasting said of the same plan."""
+
+    method: Literal["probed", "local"] | None = None  # None where there is no forecast
     loss_delta: float | None
     low: float | None
     high: float | None
     level: float
     reason: str | None = None
+    local: LocalForecast | None = None  # beside a probed forecast
     counts_only: CountsOnly
 
 

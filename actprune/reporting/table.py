@@ -91,6 +91,8 @@ def _findings(report: Report) -> Table:
         line = f"{words.goal(target)}: {words.reached(target)}, {met}{f' ({why})' if why else ''}"
         table.add_row("asked" if i == 0 else "", _literal(line))
     table.add_row("forecast", _literal(words.forecast(report)))
+    if (local := words.local(report)) is not None:
+        table.add_row("local", _literal(local))
     table.add_row("counts only", _literal(words.counts_only(report)))
     table.add_row("measured", _literal(words.measured(report)))
     if report.recovery is not None:

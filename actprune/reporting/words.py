@@ -67,12 +67,28 @@ def with_unit(value: str, report: Report) -> str:
 
 
 def forecast(report: Report) -> str:
-    """The local forecast on one line: +0.021 nats [+0.014, +0.030], 90 %."""
+    """The plan's own forecast on one line: +0.021 nats [+0.014, +0.030], 90 %."""
     p = report.predicted
     if p.loss_delta is None or p.low is None or p.high is None:
         return f"none: {p.reason or 'no reason was recorded'}"
     point, interval = estimate(p.loss_delta, p.low, p.high)
     return f"{with_unit(point, report)} {interval}, {percent(p.level)}"
+
+
+def tried(report: Report) -> str:
+    """How the forecast was made, behind its name; nothing where it is not known or not there."""
+    return {"probed": ", tried on check samples", "local": ", local", None: ""}[
+        report.predicted.method
+    ]
+
+
+def local(report: Report) -> str | None:
+    """The local forecast beside a probed one on one line, or None."""
+    p = report.predicted.local
+    if p is None:
+        return None
+    point, interval = estimate(p.loss_delta, p.low, p.high)
+    return f"{with_unit(point, report)} {interval}, {percent(report.predicted.level)}"
 
 
 def counts_only(report: Report) -> str:

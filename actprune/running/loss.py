@@ -17,6 +17,8 @@ from actprune.errors import ActpruneError
 
 # (output, dense model's output, labels or None) -> [S]
 PerSample: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+# (output, dense model's output, temperature) -> [S]
+OverLabels: TypeAlias = Callable[[Tensor, Tensor, float], Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,8 @@ class Loss:
     labelled: bool  # False: the divergence from the dense model's outputs
     per_sample: PerSample
     metrics: Mapping[str, PerSample]
+    # the expected loss where labels follow softmax(dense / temperature); None: no such labels
+    over_labels: OverLabels | None = None
 
 
 def _mean_over_positions(x: Tensor) -> Tensor:
@@ -38,6 +42,12 @@ def cross_entropy(out: Tensor, dense: Tensor, labels: Tensor | None) -> Tensor:
     assert labels is not None
     log_p = F.log_softmax(out.double(), dim=-1)
     return _mean_over_positions(-log_p.gather(-1, labels.long().unsqueeze(-1)).squeeze(-1))
+
+
+def expected_cross_entropy(out: Tensor, dense: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy averaged over labels drawn from softmax(dense / temperature), nats."""
+    p = F.softmax(dense.double() / temperature, dim=-1)
+    return _mean_over_positions(-(p * F.log_softmax(out.double(), dim=-1)).sum(-1))
 
 
 def kl_from_dense(out: Tensor, dense: Tensor, labels: Tensor | None) -> Tensor:
@@ -75,6 +85,7 @@ LOSSES: Mapping[str, Loss] = {
         labelled=True,
         per_sample=cross_entropy,
         metrics={"accuracy": accuracy},
+        over_labels=expected_cross_entropy,
     ),
     "mse": Loss(kind="mean squared error", labelled=True, per_sample=squared_error, metrics={}),
     "kl": Loss(

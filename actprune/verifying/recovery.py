@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from torch import nn
 
-from actprune.planning.local import bootstrap_mean
 from actprune.planning.result import Plan
 from actprune.pruning.prune import prune
 from actprune.refit.settings import Compensation
+from actprune.verifying.bootstrap import bootstrap_mean
 from actprune.verifying.result import Measured, Recovery, Stage
 
 

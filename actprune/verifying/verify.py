@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from actprune.data.batch import Batch
 from actprune.data.source import Source, as_source
 from actprune.errors import ActpruneError
-from actprune.planning.local import bootstrap_mean
 from actprune.planning.result import Plan, PlannedSite
 from actprune.profiling.counting.observe import observe
 from actprune.running.evaluate import loss_for
@@ -24,6 +23,7 @@ from actprune.running.state import device_of, undisturbed
 from actprune.running.wrapped import unwrapped
 from actprune.sites.census import static_cost
 from actprune.theory.liveness import split_certificate
+from actprune.verifying.bootstrap import bootstrap_mean
 from actprune.verifying.latency import latency
 from actprune.verifying.outcome import judge
 from actprune.verifying.recovery import bare, recovery

@@ -125,6 +125,8 @@ def build_report(sites: int = 3, **changes: Any) -> Report:
         "target": target,
         "targets": [target],
         "predicted": {
+            "method": "probed",
+            "local": {"loss_delta": 0.0187654, "low": 0.0101, "high": 0.0275},
             "loss_delta": 0.0213456, "low": 0.0142345, "high": 0.0301234, "level": 0.9,
             "counts_only": {"loss_delta": 0.047, "low": 0.011, "high": 0.16, "share": 0.0612},
         },

@@ -78,7 +78,7 @@ def test_a_curve_that_is_missing_is_left_out_alone(report: Report) -> None:
 
 def test_intervals_stand_where_their_numbers_are(report: Report) -> None:
     svg = forecast_figure(report)
-    assert bars(svg) == 3
+    assert bars(svg) == 4
     # forecast and measurement share the axis: their dots are as far apart as their values
     dots = [float(x) for x in re.findall(r'class="dot \w+" cx="([\d.]+)"', svg)]
     p, m = report.predicted, report.measured
@@ -95,7 +95,7 @@ def test_intervals_stand_where_their_numbers_are(report: Report) -> None:
     # positions are written to a hundredth, so a distance of two of them is off by at most 0.01,
     # and the scale by 0.01 / (p.high - p.low)
     assert dots[0] - left == pytest.approx(scale * (p.loss_delta - p.low), abs=0.03)
-    assert dots[2] - dots[0] == pytest.approx(scale * (m.loss_delta - p.loss_delta), abs=0.03)
+    assert dots[3] - dots[0] == pytest.approx(scale * (m.loss_delta - p.loss_delta), abs=0.03)
 
 
 def test_a_far_forecast_does_not_flatten_the_others(make_report: Callable[..., Report]) -> None:

@@ -18,6 +18,7 @@ def test_the_table_holds_the_numbers(report: Report) -> None:
     assert rows["magnitude, none"][1:4] == ["1.518", "+1.44", "56.10 %"]
     assert rows["asked"][1] == "keep 50 % of the MACs: 49.8 %, met"
     assert rows["forecast"][1] == "+0.021 nats [+0.014, +0.030], 90 %"
+    assert rows["local"][1] == "+0.019 nats [+0.010, +0.028], 90 %"
     assert rows["measured"][1].startswith("+0.021 nats [+0.012, +0.030], 90 %")
     assert rows["verdict"][1].startswith("PASS: the target is met")
     assert max(map(len, lines)) <= 88

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from actprune.data.batch import Batch
 from actprune.data.source import Arrays
 from actprune.errors import ActpruneError
-from actprune.planning.local import bootstrap_mean
 from actprune.planning.plan import plan
 from actprune.planning.result import Plan
 from actprune.profiling.collect import profile
 from actprune.pruning.prune import prune
 from actprune.refit.settings import Compensation
 from actprune.running.hashing import model_hash
+from actprune.verifying.bootstrap import bootstrap_mean
 from actprune.verifying.verify import moves_removed_units, verify
 
 NONE = Compensation(kind="none")
