@@ -39,8 +39,8 @@ Targets: TypeAlias = Annotated[
     typer.Option(
         "--target",
         metavar="TARGET",
-        help="macs=50%, params=70%, bytes=60% or units=20% (the share kept), loss=+0.02 or "
-        "lossless; may be repeated.",
+        help="macs=50%, params=70%, bytes=60% or units=20% (the share kept), loss=+0.02, "
+        "lossless or lossless=proved; may be repeated.",
         show_default=False,
     ),
 ]
@@ -106,6 +106,14 @@ RoundTo: TypeAlias = Annotated[
     int | None,
     typer.Option(metavar="N", help="Keep a multiple of N units at each site.  [default: 1]"),
 ]
+Box: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BOX",
+        help="Inputs on which lossless proves units silent: LOW:HIGH as in 0:1, data (the "
+        "calibration data's extremes) or npz:FILE (low, high).  [default: any input]",
+    ),
+]
 Level: TypeAlias = Annotated[
     float | None,
     typer.Option(metavar="SHARE", help="Level of the intervals, 0 to 1.  [default: 0.9]"),
@@ -151,6 +159,7 @@ FLAGS = {
     "prune.keep": "--keep",
     "prune.drop": "--drop",
     "prune.round_to": "--round-to",
+    "prune.box": "--box",
     "export": "--export",
     "verify.level": "--level",
     "verify.loss": "--loss",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from actprune.planning.result import Plan
+from actprune.planning.target import Target
 from actprune.profiling.result import Profile
 from actprune.reporting.schema import (
     CountsOnly,
@@ -42,7 +43,7 @@ def assemble(
             )
         )
     targets = tuple(
-        ReportTarget(kind=t.target.kind, asked=t.target.value, reached=t.reached, met=t.met)
+        ReportTarget(kind=_kind(t.target), asked=t.target.value, reached=t.reached, met=t.met)
         for t in plan.targets
     )
     return with_verdict(
@@ -60,7 +61,7 @@ def assemble(
             labelled=verdict.labelled,
             criterion=plan.criterion,
             allocate=plan.allocate,
-            compensation=plan.compensation,
+            compensation=plan.compensation.model_copy(update={"merges": {}}),
             before=verdict.before,
             after=verdict.after,
             baselines=verdict.baselines,
@@ -71,6 +72,7 @@ def assemble(
             verdict=verdict.outcome,
             verdict_reason=verdict.reason,
             certificate=verdict.certificate,
+            exact=verdict.exact,
             sites=tuple(sites),
             refusals=tuple(asdict(r) for r in profile.refusals),
             device=verdict.device,
@@ -88,6 +90,10 @@ def assemble(
     )
 
 
+def _kind(target: Target) -> str:
+    return str(target) if target.kind == "lossless" else target.kind
+
+
 def with_verdict(report: Report, verdict: Verdict) -> Report:
     """The same report with another measurement."""
     return report.model_copy(
@@ -103,6 +109,7 @@ def with_verdict(report: Report, verdict: Verdict) -> Report:
             "verdict": verdict.outcome,
             "verdict_reason": verdict.reason,
             "certificate": verdict.certificate,
+            "exact": verdict.exact,
             "device": verdict.device,
             "latency_batch": verdict.latency_batch,
             "latency_threads": verdict.latency_threads,

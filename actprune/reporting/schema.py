@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from actprune.exporting.result import ExportOutcome
 from actprune.planning.result import Compensation, Frozen
-from actprune.verifying.result import Baseline, Certificate, Latency, Measured, Side
+from actprune.verifying.result import Baseline, Certificate, Exactness, Latency, Measured, Side
 
 
 class ReportModel(Frozen):
@@ -101,6 +101,7 @@ class Report(Frozen):
     verdict: Literal["pass", "outside", "fail"]
     verdict_reason: str
     certificate: Certificate
+    exact: Exactness | None = None  # null but for the target lossless
     sites: tuple[ReportSite, ...]
     refusals: tuple[Mapping[str, str], ...]  # layer, reason
     device: str
