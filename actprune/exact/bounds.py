@@ -82,7 +82,7 @@ def prove(model: nn.Module, sites: Sequence[Site], example: Batch, box: Box | No
             consumer = model.get_submodule(site.consumer.module)
             handles += [
                 producer.register_forward_pre_hook(_seeing_inputs(site, producer, inputs)),
-                producer.register_forward_hook(_naming(site)),
+                producer.register_forward_hook(_naming(site, following)),
                 consumer.register_forward_pre_hook(_reading(site, inputs, following, found)),
             ]
         return handles
@@ -140,12 +140,12 @@ def _follow(
     return out, following.unknown
 
 
-def _naming(site: Site) -> Callable[..., None]:
+def _naming(site: Site, following: Following) -> Callable[..., None]:
     """Say whose units the producer's output holds."""
 
     def hook(_module: nn.Module, _args: Any, out: Any) -> None:
         if isinstance(out, Interval):
-            out.paths, out.version = {site.name: ()}, out.low._version
+            following.note_paths(out, {site.name: ()})
 
     return hook
 
@@ -171,7 +171,7 @@ def _reading(
             return
         columns = site.consumer.index(range(site.units))
         low, high = (b.cpu()[columns].reshape(site.units, -1) for b in _extremes(x, layer))
-        path = x.known_paths.get(site.name)
+        path = following.paths(x).get(site.name)
         always = torch.zeros(site.units, dtype=torch.bool)
         before = following.before_relu.get(site.name)
         if path is not None and "relu" not in path:

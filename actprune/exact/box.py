@@ -134,5 +134,3 @@ def _from_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
     except (OSError, ValueError, TypeError, EOFError) as e:
         raise ActpruneError(f"--box: {path} cannot be read as an npz file of numbers.") from e
     return low, high
-
-

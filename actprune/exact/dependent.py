@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 CLOSE = 4  # units of rounding by which the entries of every row may be off
+NOISE = (1e-3, 1e-6)  # shares of a row's length that are left out below, where that can be
 LARGEST = 100.0  # coefficient: beyond it the consumer's weights would drown in rounding
 CHUNK = 1024
 
@@ -79,34 +80,39 @@ def dependent(
     """
     sources = units[prefer[units]]
     basis = sources[_pivots(rows[sources], u)] if len(sources) else sources
-    coefficients = torch.zeros(len(basis), len(units), dtype=torch.float64)
-    if len(basis) and len(units):
-        solved = np.linalg.lstsq(rows[basis].T.numpy(), rows[units].T.numpy(), rcond=None)[0]
-        coefficients = torch.from_numpy(np.ascontiguousarray(solved))  # [basis, units]
+    coefficients = _solve(rows, basis, units)
     found = []
     chosen = set(basis.tolist())
     for column, unit in enumerate(units.tolist()):
         if unit in chosen:
             continue
         c = coefficients[:, column]
-        # a share of the row below its own rounding is noise of the solve, unless it is needed
-        heard = c.abs() * rows[basis].norm(dim=1) > u * rows[unit].norm()
-        for keep in (heard, c != 0):
-            if _holds(rows, sizes, unit, basis[keep], c[keep], u):
+        # few sources first: small shares may be no more than what the solve makes of rounding
+        shares = c.abs() * rows[basis].norm(dim=1) / rows[unit].norm().clamp(min=1e-300)
+        fewer = (basis[shares > least] for least in NOISE)
+        tries = ((own, _solve(rows, own, torch.tensor([unit]))[:, 0]) for own in fewer)
+        for own, weights in (*tries, (basis, c)):
+            if _holds(rows, sizes, unit, own, weights, u):
                 found.append(
                     Combination(
                         unit=unit,
-                        sources=tuple(basis[keep].tolist()),
-                        coefficients=tuple(c[keep].tolist()),
+                        sources=tuple(own.tolist()),
+                        coefficients=tuple(weights.tolist()),
                     )
                 )
                 break
     return found
 
 
-def _holds(
-    rows: Tensor, sizes: Tensor, unit: int, sources: Tensor, c: Tensor, u: float
-) -> bool:
+def _solve(rows: Tensor, basis: Tensor, units: Tensor) -> Tensor:
+    """Least squares [basis, units] of the rows of `units` on those of `basis`."""
+    if not len(basis) or not len(units) or not rows.shape[1]:
+        return torch.zeros(len(basis), len(units), dtype=torch.float64)
+    found = np.linalg.lstsq(rows[basis].T.numpy(), rows[units].T.numpy(), rcond=None)[0]
+    return torch.from_numpy(np.ascontiguousarray(found))
+
+
+def _holds(rows: Tensor, sizes: Tensor, unit: int, sources: Tensor, c: Tensor, u: float) -> bool:
     small = not len(c) or float(c.abs().max()) <= LARGEST
     return small and off(rows, sizes, unit, sources, c) <= CLOSE * u
 

@@ -57,7 +57,7 @@ def multiply(x: Any, y: Any) -> Bounds:
 
 
 def divide(x: Any, y: Any) -> Bounds:
-    c, d = ends(y)
+    c, _ = ends(y)
     if isinstance(y, Interval) or bool((c == 0).any()):
         return nothing()
     a, b = ends(x)
@@ -88,9 +88,7 @@ def dipping(f: Callable[..., Tensor], at: float, depth: float) -> Rule:
     """
 
     def rule(x: Interval, *args: Any, **kwargs: Any) -> Bounds:
-        left, right = (
-            torch.where(b == -inf, 0.0, f(b, *args, **kwargs)) for b in (x.low, x.high)
-        )
+        left, right = (torch.where(b == -inf, 0.0, f(b, *args, **kwargs)) for b in (x.low, x.high))
         inside = (x.low <= at + 0.01) & (x.high >= at - 0.01)
         low = torch.where(inside, -depth, torch.minimum(left, right))
         high = torch.maximum(left, right)

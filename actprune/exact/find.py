@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from actprune.exact.bounds import SiteBounds
 from actprune.exact.dependent import Combination, dependent, proportional
 from actprune.exact.merge import Merge
+from actprune.exact.rounding import stored_roundoff
 from actprune.sites.site import Site
 
 BEFORE = ("norm",)  # operations that may come before the ReLU, once per normalization
@@ -56,7 +57,7 @@ def exact_units(
     bias = bias + rows @ values  # a convolution's fixed inputs are zeros
     size = size + rows.abs() @ values.abs()
     rows = rows[:, ~fixed]
-    u = torch.finfo(producer.get_parameter("weight").dtype).eps / 2
+    u = stored_roundoff(producer.get_parameter("weight").dtype)
     sources = left & ~avoid
     merges: dict[int, Merge] = {}
     whole = torch.cat([rows, bias[:, None]], 1)

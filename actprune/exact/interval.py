@@ -30,8 +30,8 @@ class Interval(Tensor):
     """A tensor of which only bounds are known, and one value between them.
 
     low, high: float64. value: one possible value, so that code that asks for shapes runs.
-    paths: for each producer whose units these are, what happened since; only while the tensor was
-    not overwritten (`version`).
+    paths: for each producer whose units these are, what happened since; noted when `version` writes
+    had been made to the memory of the bounds, and true until the next one.
     """
 
     low: Tensor
@@ -41,14 +41,12 @@ class Interval(Tensor):
     version: int
 
     @staticmethod
-    def __new__(
-        cls, low: Tensor, high: Tensor, value: Tensor, paths: Mapping[str, Path] | None = None
-    ) -> Interval:
+    def __new__(cls, low: Tensor, high: Tensor, value: Tensor) -> Interval:
         made = Tensor._make_wrapper_subclass(  # pyright: ignore[reportAttributeAccessIssue]
             cls, value.shape, strides=value.stride(), dtype=value.dtype, device=value.device
         )
         made.low, made.high, made.value = low, high, value
-        made.paths, made.version = paths or {}, low._version
+        made.paths, made.version = {}, 0
         return made
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -56,11 +54,6 @@ class Interval(Tensor):
 
     def __repr__(self, **_: Any) -> str:
         return f"Interval{tuple(self.shape)}"
-
-    @property
-    def known_paths(self) -> Mapping[str, Path]:
-        """`paths`, unless the tensor was overwritten since they were noted."""
-        return self.paths if self.low._version == self.version else {}
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -86,6 +79,20 @@ class Following(TorchDispatchMode):
         self._rules, self._structural = rules, structural
         self.unknown: str | None = None
         self.before_relu: dict[str, Tensor] = {}  # producer -> low before its (only) ReLU
+        self._writes: dict[int, int] = {}  # address of the bounds' memory -> writes into it
+
+    def paths(self, x: Interval) -> Mapping[str, Path]:
+        """The paths of `x`; none if it, or what it is a view of, was overwritten since they were
+        noted."""
+        return x.paths if x.version == self._written_to(x) else {}
+
+    def note_paths(self, x: Interval, paths: Mapping[str, Path]) -> Interval:
+        """`x`, with these paths from now on."""
+        x.paths, x.version = paths, self._written_to(x)
+        return x
+
+    def _written_to(self, x: Interval) -> int:
+        return self._writes.get(x.low.untyped_storage().data_ptr(), 0)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -113,29 +120,29 @@ class Following(TorchDispatchMode):
             return tree_map(lambda v: unbounded(v) if isinstance(v, Tensor) else v, value)
         found = rule(*args, **kwargs)
         self._note(args, found.word)
-        return self._wrapped(found, value, _paths(args, found.word))
+        return self._wrapped(found, value, self._after(args, found.word))
 
     def _wrapped(self, found: Bounds, value: Any, paths: Mapping[str, Path]) -> Any:
         if isinstance(value, (tuple, list)):  # pooling with indices, normalization with statistics
             rest = (unbounded(v) if isinstance(v, Tensor) else v for v in value[1:])
             return (self._wrapped(found, value[0], paths), *rest)
         low, high = found.low, found.high
-        return Interval(
+        made = Interval(
             _like(value, torch.where(low.isnan(), -INFINITE, low)),
             _like(value, torch.where(high.isnan(), INFINITE, high)),
             value,
-            paths,
         )
+        return self.note_paths(made, paths)
 
     def _apply(self, func: Any, args: Any, kwargs: Any) -> Any:
         """An operation that only moves numbers: the same on both bounds."""
         lows, highs, values = (
             func(*tree_map(take, args), **tree_map(take, kwargs)) for take in (_low, _high, _value)
         )
-        paths = _paths(args, self._structural[func])
+        paths = self._after(args, self._structural[func])
         if isinstance(values, Tensor):
-            return Interval(lows, highs, values, paths)
-        return [Interval(*x, {}) for x in zip(lows, highs, values, strict=True)]
+            return self.note_paths(Interval(lows, highs, values), paths)
+        return [Interval(*x) for x in zip(lows, highs, values, strict=True)]
 
     def _in_place(self, func: Any, args: Any, kwargs: Any, written: Sequence[Any]) -> Any:
         target = written[0]
@@ -145,23 +152,39 @@ class Following(TorchDispatchMode):
             self._miss(func)
             func(*tree_map(_value, args), **tree_map(_value, kwargs))
             for x in written:
+                self._count(x)
                 x.low.fill_(-INFINITE)
                 x.high.fill_(INFINITE)
             return target
         found = rule(*args, **kwargs)
         self._note(args, found.word)
-        paths = _paths(args, found.word)
+        paths = self._after(args, found.word)
         func(*tree_map(_value, args), **tree_map(_value, kwargs))
         target.low.copy_(torch.where(found.low.isnan(), -INFINITE, found.low))
         target.high.copy_(torch.where(found.high.isnan(), INFINITE, found.high))
-        target.paths, target.version = paths, target.low._version
-        return target
+        self._count(target)
+        return self.note_paths(target, paths)
+
+    def _count(self, x: Interval) -> None:
+        at = x.low.untyped_storage().data_ptr()
+        self._writes[at] = self._writes.get(at, 0) + 1
 
     def _note(self, args: Any, word: str | None) -> None:
         """Keep how low the units of a producer may be where they enter a ReLU."""
-        if word == "relu" and len(args[0].known_paths) == 1:
-            (producer,) = args[0].known_paths
+        if word == "relu" and len(known := self.paths(args[0])) == 1:
+            (producer,) = known
             self.before_relu[producer] = args[0].low.clone()
+
+    def _after(self, args: Any, word: str | None) -> dict[str, Path]:
+        """The operands' paths with `word` added; none where the operation ends them."""
+        if word is None:
+            return {}
+        found: dict[str, Path] = {}
+        for x in tree_flatten(args)[0]:
+            if isinstance(x, Interval):
+                more = (word,) if word else ()
+                found |= {p: path + more for p, path in self.paths(x).items()}
+        return found
 
     def _miss(self, func: Any) -> None:
         if self.unknown is None:
@@ -187,17 +210,6 @@ def _written(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> lis
         if argument.alias_info is not None and argument.alias_info.is_write:
             x = args[i] if i < len(args) else kwargs.get(argument.name)
             found += [y for y in tree_flatten(x)[0] if isinstance(y, Tensor)]
-    return found
-
-
-def _paths(args: Any, word: str | None) -> dict[str, Path]:
-    """The paths of the operands with `word` added; none where the operation ends them."""
-    if word is None:
-        return {}
-    found: dict[str, Path] = {}
-    for x in tree_flatten(args)[0]:
-        if isinstance(x, Interval):
-            found |= {p: path + ((word,) if word else ()) for p, path in x.known_paths.items()}
     return found
 
 

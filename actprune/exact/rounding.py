@@ -14,6 +14,7 @@ from torch import Tensor
 
 DOUBLE = 2.0**-53
 WEIGHTS = 8  # units of rounding by which stored weights may be off and a proof still hold
+LEAST = 2.0**-50  # u is never taken to be less: combinations of weights are solved in float64 too
 TINY = 1e-300  # below it products of float64 bounds may vanish
 
 
@@ -27,7 +28,12 @@ def unit_roundoff(x: Tensor) -> float:
         backends = torch.backends
         if backends.cuda.matmul.allow_tf32 or backends.cudnn.allow_tf32:
             return 2.0**-11
-    return torch.finfo(x.dtype).eps / 2 if x.dtype.is_floating_point else 0.0
+    return stored_roundoff(x.dtype) if x.dtype.is_floating_point else LEAST
+
+
+def stored_roundoff(dtype: torch.dtype) -> float:
+    """u of numbers stored as `dtype`, at least `LEAST`."""
+    return max(torch.finfo(dtype).eps / 2, LEAST)
 
 
 def gamma(n: int, u: float) -> float:

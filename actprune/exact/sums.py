@@ -19,31 +19,38 @@ A = torch.ops.aten
 
 
 def affine(
-    x: Interval, apply: Callable[[Tensor], Tensor], spread: Callable[[Tensor], Tensor],
-    bias: Tensor, terms: int, word: str | None = None,
+    x: Interval, run: Callable[[Tensor, Tensor], Tensor], w: Tensor, bias: Tensor, terms: int,
+    word: str | None = None,
 ) -> Bounds:  # fmt: skip
     """Bounds of W x + bias, x = centre +- radius: W centre + bias +- |W| radius, widened by what
     rounding can do (`margin`).
 
+    What has no upper bound pulls a sum without one up where its weight is positive and down where
+    it is negative, and leaves the other side alone: rounding takes back less than its term gives.
+
     Args:
-        apply, spread: multiply by W and by |W|, in float64.
+        run: `run(v, w)` multiplies v by the weights w, in float64.
         bias: float64, of a shape that broadcasts over the output.
         terms: products in each sum.
     """
-    endless = x.low.isinf() | x.high.isinf()
-    low, high = (torch.where(endless, 0.0, b) for b in (x.low, x.high))
+    down, up = x.low.isinf(), x.high.isinf()
+    low = torch.where(down, torch.where(up, 0.0, x.high), x.low)
+    high = torch.where(up, low, x.high)
     centre = (low + high) / 2
-    # the centre is rounded, the larger distance from it and the rounding of that cover both ends
+    # the centre is rounded: the larger distance from it, and the rounding of that, cover both ends
     radius = torch.maximum(high - centre, centre - low)
     radius = radius + 4 * DOUBLE * (radius + centre.abs())
     radius = torch.where(low == high, 0.0, radius)
     centre = torch.where(low == high, low, centre)
-    middle, half = apply(centre) + bias, spread(radius)
-    size = spread(centre.abs() + radius) + bias.abs()
-    wide = half + margin(terms + 2, unit_roundoff(x), size)
-    if bool(endless.any()):  # a weight of zero does not pass on what has no bounds
-        wide = torch.where(spread(endless.double()) > 0, torch.inf, wide)
-    return Bounds(middle - wide, middle + wide, word)
+    middle, size = run(centre, w) + bias, run(centre.abs() + radius, w.abs()) + bias.abs()
+    wide = run(radius, w.abs()) + margin(terms + 2, unit_roundoff(x), size)
+    low, high = middle - wide, middle + wide
+    if bool((down | up).any()):
+        rises, falls = w.clamp(min=0), (-w).clamp(min=0)
+        up, down = up.double(), down.double()
+        high = torch.where(run(up, rises) + run(down, falls) > 0, torch.inf, high)
+        low = torch.where(run(down, rises) + run(up, falls) > 0, -torch.inf, low)
+    return Bounds(low, high, word)
 
 
 def mm(x: Any, w: Any) -> Bounds:
@@ -56,7 +63,7 @@ def addmm(bias: Any, x: Any, w: Any, *, beta: float = 1, alpha: float = 1) -> Bo
     w = w.double()
     b = torch.zeros(w.shape[1:], dtype=torch.float64, device=w.device)
     b = b if bias is None else bias.double()
-    return affine(x, lambda v: v @ w, lambda v: v @ w.abs(), b, len(w))
+    return affine(x, torch.matmul, w, b, len(w))
 
 
 def convolution(
@@ -73,7 +80,7 @@ def convolution(
     w = w.double()
     b = w.new_zeros(()) if bias is None else bias.double().reshape(-1, *(1,) * (w.ndim - 2))
     terms = prod(w.shape[1:]) if not transposed else prod(w.shape[2:]) * len(w)
-    return affine(x, lambda v: run(v, w), lambda v: run(v, w.abs()), b, terms)
+    return affine(x, run, w, b, terms)
 
 
 def batch_norm(
@@ -92,7 +99,7 @@ def batch_norm(
     moved = (mean.double() * factor).abs() + shift.abs()
     total = shift - mean.double() * factor
     factor, total, moved = (t.reshape(shape) for t in (factor, total, moved))
-    out = affine(x, lambda v: v * factor, lambda v: v * factor.abs(), total, 8, "norm")
+    out = affine(x, torch.mul, factor, total, 8, "norm")
     extra = margin(8, unit_roundoff(x), moved)
     return Bounds(out.low - extra, out.high + extra, "norm")
 

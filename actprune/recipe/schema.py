@@ -141,8 +141,8 @@ class TargetSection(Section):
     def targets(self) -> tuple[Target, ...]:
         """The targets in the order units, params, macs, bytes, loss; or lossless alone."""
         if self.lossless:
-            word = self.lossless if self.lossless == "proved" else None
-            return (Target(kind="lossless", word=word),)
+            proved = self.lossless == "proved"
+            return (Target(kind="lossless", word="proved" if proved else None),)
         given = ((k, getattr(self, k)) for k in (*SHARES, "loss"))
         return tuple(parse_target(_written(k, v)) for k, v in given if v is not None)
 

@@ -1,4 +1,4 @@
-"""Does an exact cut change nothing? The proved part against rounding, the rest against its bound."""
+"""Does an exact cut change nothing? The proved part against rounding, the rest by its bound."""
 
 from __future__ import annotations
 
