@@ -18,6 +18,8 @@ from actprune.running.substitute import substituted
 from actprune.sites.cut import Cut
 from actprune.verifying.result import Certificate, Exactness
 
+ROUNDINGS = 1e3  # as for the proof of a site by intervention
+
 
 def check_exactness(
     dense: nn.Module,
@@ -33,7 +35,9 @@ def check_exactness(
     the samples within the box. In exact arithmetic the two networks agree, for weights within four
     units of rounding; so both outputs lie in the enclosures that interval propagation from that one
     input gives for either network (`enclosure`), and their difference is at most the widths of the
-    two, added (ours). Outputs of the smaller model that differ by more count as changed.
+    two, added (ours). In deep networks these widths pass the size of the outputs and say nothing:
+    `allowed` is then None. An output of the smaller model counts as changed if it differs by more
+    than `ROUNDINGS` units of rounding of the largest output, or than the bound where that is less.
     """
     why = plan.exact
     if why is None:
@@ -42,7 +46,7 @@ def check_exactness(
     maps = compensate_exactly(dense, plan.all_sites, cut, plan.compensation)
     alone = not any(why.certified.values())  # then the smaller model itself is the proved one
     largest, allowed, beyond, inside, changed, total = 0.0, 0.0, 0, 0, 0, 0
-    reason = None
+    reason, unit = None, 0.0
     device = device_of(dense)
     for batch in batches:
         moved = batch.to(device)
@@ -50,7 +54,8 @@ def check_exactness(
         if why.box is not None:
             within = why.box.contains(batch)
         with undisturbed(dense):
-            before = primary(moved.run(dense)).double().cpu()
+            raw = primary(moved.run(dense))
+            unit, before = torch.finfo(raw.dtype).eps, raw.double().cpu()
         with undisturbed(small):
             after = primary(moved.run(small)).double().cpu()
         proved = after
@@ -72,7 +77,10 @@ def check_exactness(
         allowed = max(allowed, float(limit.max()) if limit.numel() else 0.0)
         beyond += int((~(gap <= limit)).any(1).sum())
         inside += int(within.sum())
-        slack = wide if reason is None else torch.zeros_like(wide)
+        scale = float(before.abs().max())
+        if reason is None and bool((limit.numel() > 0) and limit.max() > scale):
+            reason = "the bound on rounding exceeds the outputs themselves"
+        slack = wide.clamp(max=ROUNDINGS * unit * scale)
         changed += int((~((after - before).abs() <= slack)).flatten(1).any(1).sum())
         total += len(batch)
         progress(len(batch))
