@@ -93,7 +93,7 @@ def check_exactness(
         largest_difference=largest,
         allowed=None if reason else allowed,
         reason=reason,
-        beyond=0 if reason else beyond,
+        beyond=beyond,
         inputs_in_box=inside,
         inputs_changed=changed / total,
         bound=certificate.upper if why.count("certified") else 0.0,
