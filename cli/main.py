@@ -74,7 +74,7 @@ def _root(
     \b
     MODEL   zoo:NAME, hf:FOLDER-OR-ID, package.module:factory or file.py:factory
     DATA    npz:FILE, text:FILE, zoo:NAME, package.module:factory or file.py:factory
-    TARGET  macs=50%, params=70%, bytes=60%, units=20% (shares kept), loss=+0.02, lossless, lossless=proved
+    TARGET  macs=50%, params=70%, bytes=60%, units=20% (shares kept), loss=+0.02, lossless
 
     Exit codes: 0 done, 1 verdict or budget failed, 2 a mistake in what was asked, 130 interrupted,
     143 terminated.

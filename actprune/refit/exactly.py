@@ -31,9 +31,10 @@ def compensate_exactly(
         merges = {m.unit: m for m in settings.merges.get(site.name, ())}
         removed = [u for u in cut.removes(site) if u in merges]
         name = site.consumer.module
+        norm = site.norms_after[0] if site.norms_after else None
         if name in maps and settings.adds_bias and maps[name].bias is None:
             weight = maps[name].weight
-            maps[name] = Affine(weight=weight, bias=weight.new_zeros(len(weight)))
+            maps[name] = Affine(weight=weight, bias=weight.new_zeros(len(weight)), norm=norm)
         if not removed:
             continue
         kept = {u: i for i, u in enumerate(cut.keeps(site))}
@@ -53,6 +54,5 @@ def compensate_exactly(
             coefficients, constants,
         )  # fmt: skip
         bias = merged.bias if maps[name].bias is not None else None
-        norm = site.norms_after[0] if site.norms_after else None
         maps[name] = Affine(weight=merged.weight, bias=bias, norm=norm)
     return maps

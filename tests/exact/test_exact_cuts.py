@@ -226,3 +226,19 @@ def test_a_proof_needs_data(options: dict[str, Any]) -> None:
     seen = profile(model, Arrays.of(torch.rand(100, 40)))
     with pytest.raises(ActpruneError, match="A proof follows the model on its inputs; give the"):
         plan(model, seen, **options)
+
+
+def test_a_normalization_behind_the_consumer_takes_up_the_constant() -> None:
+    model, x = cnn(0, nn.Identity()), torch.rand(240, 2, 8, 8)
+    torch.manual_seed(1)
+    parts = list(model.children())  # pyright: ignore
+    parts.insert(5, nn.BatchNorm2d(4))
+    normed = nn.Sequential(*parts).eval()
+    planned, small, verdict = cut(normed, x, target="lossless=proved", box="0:1")
+    assert planned.exact is not None
+    assert CONSTANT in planned.exact.merged["0"]
+    assert small.get_submodule("4").bias is None
+    assert planned.after.params == sum(p.numel() for p in small.parameters())
+    assert verdict.exact is not None
+    assert verdict.exact.beyond == 0
+    assert verdict.exact.largest_difference < 1e-4  # 100 units of 6e-8 on sums of sizes below 10
