@@ -155,6 +155,41 @@ def certificate() -> str:
     return table([*head, "mean bound", "mean truth", "leave-one-out"], lines)
 
 
+def exact() -> str:
+    """What lossless cuts of trained networks remove, and what that does."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for r in rows("exact"):
+        groups.setdefault((r["net"], r["box"]), []).append(r)
+
+    def average(found: list[dict[str, Any]], key: str) -> str:
+        return f"{mean(r[key] for r in found):.0f}"
+
+    lines = [
+        [
+            net,
+            box,
+            str(len(found)),
+            average(found, "units"),
+            *(average(found, part) for part in ("proved", "merged", "certified")),
+            f"{max(r['largest_difference'] for r in found):.1e}",
+            _largest_allowed(found),
+            f"{100 * max(r['inputs_changed'] for r in found):.2f} %",
+            f"{100 * max(r['bound'] for r in found):.2f} %",
+            f"{100 * mean(r['params_kept'] for r in found):.1f} %",
+            f"{100 * mean(r['macs_kept'] for r in found):.1f} %",
+        ]
+        for (net, box), found in groups.items()
+    ]
+    head = ["network", "box", "seeds", "units", "proved", "merged", "certified"]
+    head += ["largest difference", "rounding allows", "inputs changed", "bound, 95 %"]
+    return table([*head, "params kept", "MACs kept"], lines)
+
+
+def _largest_allowed(found: list[dict[str, Any]]) -> str:
+    allowed = [r["allowed"] for r in found]
+    return "more than the outputs" if None in allowed else f"{max(allowed):.1e}"
+
+
 def overhead() -> str:
     """Cost of watching, as the median ratio to the plain forward pass of the same round."""
     lines = [
@@ -309,6 +344,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "forecasts_by_network": forecasts(forecast_text.by_network),
     "forecasts_by_change": forecasts(forecast_text.by_change),
     "certificate": certificate,
+    "exact": exact,
     "overhead": overhead,
     "live": live,
     "speed": speed,

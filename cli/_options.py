@@ -39,8 +39,8 @@ Targets: TypeAlias = Annotated[
     typer.Option(
         "--target",
         metavar="TARGET",
-        help="macs=50%, params=70%, bytes=60% or units=20% (the share kept), loss=+0.02 or "
-        "lossless; may be repeated.",
+        help="macs=50%, params=70%, bytes=60% or units=20% (the share kept), loss=+0.02, "
+        "lossless or lossless=proved; may be repeated.",
         show_default=False,
     ),
 ]
@@ -125,6 +125,14 @@ HealBatch: TypeAlias = Annotated[
     int | None,
     typer.Option(metavar="B", help="Samples (or windows) a step of --heal.  [default: 64]"),
 ]
+Box: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BOX",
+        help="Inputs on which lossless proves units silent: LOW:HIGH as in 0:1, data (the "
+        "calibration data's extremes) or npz:FILE (low, high).  [default: any input]",
+    ),
+]
 Level: TypeAlias = Annotated[
     float | None,
     typer.Option(metavar="SHARE", help="Level of the intervals, 0 to 1.  [default: 0.9]"),
@@ -170,6 +178,7 @@ FLAGS = {
     "prune.keep": "--keep",
     "prune.drop": "--drop",
     "prune.round_to": "--round-to",
+    "prune.box": "--box",
     "export": "--export",
     "heal.steps": "--heal-steps",
     "heal.lr": "--heal-lr",

@@ -33,7 +33,7 @@ def planned_values(targets: Iterable[Target]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for t in targets:
         if t.value is None:
-            values[t.kind] = True
+            values[t.kind] = t.word or True
         elif t.kind == "loss":
             values[t.kind] = t.value
         else:

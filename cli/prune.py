@@ -16,6 +16,7 @@ from ._options import (
     FLAGS,
     MODEL_HELP,
     Allocate,
+    Box,
     Compensate,
     Criterion,
     Drop,
@@ -93,6 +94,7 @@ def prune(
     keep: Keep = None,
     drop: Drop = None,
     round_to: RoundTo = None,
+    box: Box = None,
     samples: Annotated[
         int | None, typer.Option(metavar="N", help="Profile only the first N samples.")
     ] = None,
@@ -149,6 +151,7 @@ def prune(
         keep=keep,
         drop=drop,
         round_to=round_to,
+        box=box,
     )
     if target:
         cut["target"] = target_values(target)
@@ -227,7 +230,7 @@ def _from_plan(
 ) -> tuple[Recipe, Plan]:
     from actprune.planning.result import Plan
     from actprune.recipe.load import recipe_from_flags
-    from actprune.recipe.schema import Criterion  # a plan made in Python may have another
+    from actprune.recipe.schema import Compensate, Criterion  # a plan may have others
 
     plan = Plan.from_json(read_text(path, "plan; make one with `actprune plan`"), str(path))
     for name in others:
@@ -251,11 +254,14 @@ def _from_plan(
         "prune": {
             "target": planned_values(t.target for t in plan.targets),
             **given(criterion=plan.criterion if plan.criterion in get_args(Criterion) else None),
-            "compensate": compensation.kind,
+            **given(
+                compensate=compensation.kind if compensation.kind in get_args(Compensate) else None
+            ),
             "granularity": compensation.granularity,
             "sequential": compensation.sequential,
             "ridge": compensation.ridge,
             "allocate": plan.allocate,
+            **given(box=plan.exact.box.spec if plan.exact and plan.exact.box else None),
         },
         **then,
     }

@@ -12,10 +12,12 @@ from actprune.data.calibration import ALL_PARTS
 from actprune.data.source import Source, as_source
 from actprune.data.split import Part
 from actprune.errors import ActpruneError
+from actprune.exact.box import Box, read_box
 from actprune.planning.allocate import cut_of
 from actprune.planning.criteria import Criterion, Evidence
 from actprune.planning.evidence import gather
 from actprune.planning.forecast import Forecaster
+from actprune.planning.lossless import lossless_rooms
 from actprune.planning.problem import pose
 from actprune.planning.reach import reach
 from actprune.planning.result import (
@@ -27,7 +29,7 @@ from actprune.planning.result import (
     PlannedSite,
     Reached,
 )
-from actprune.planning.rooms import lossless_rooms, ranked_rooms
+from actprune.planning.rooms import ranked_rooms
 from actprune.planning.samples import calibration, elsewhere
 from actprune.planning.select import check_named, chosen_sites, named_units
 from actprune.planning.target import Target, parse_target
@@ -53,6 +55,7 @@ def plan(
     keep: Sequence[str] = (),
     drop: Sequence[str] = (),
     round_to: int = 1,
+    box: str | Box | None = None,
     batches: Source | Iterable[Any] | None = None,
     check: Source | Iterable[Any] | None = None,
     loss: str | None = None,
@@ -69,7 +72,7 @@ def plan(
     Args:
         model: the dense model that was profiled, in its wrapper or not (see `unwrapped`).
         target: `units=50%`, `params=`, `macs=`, `bytes=` (shares kept), `loss=+0.02`, `lossless`,
-            or several of them.
+            `lossless=proved`, or several of them.
         criterion: a name in `CRITERIA`, or a function from `Evidence` to `Ranking`.
         allocate: the same share everywhere (uniform), or the least harm over all sites within the
             targets (global): by the output's divergence, measured site by site where `batches`
@@ -77,6 +80,8 @@ def plan(
         only, ignore: patterns of site names (`layer1.*`, or `re:...`).
         keep, drop: `site:unit` that must stay or go.
         round_to: units are kept in multiples of this.
+        box: the inputs that the target lossless proves units silent on: `0:1`, `data` (the
+            calibration data's extremes), `npz:FILE` (see `read_box`); None: any input.
         batches: the data that were profiled; their fit and select parts serve ranking and refit,
             their check part the forecast.
         check: samples for the forecast from elsewhere, for instance when `batches` were used to
@@ -103,12 +108,19 @@ def plan(
     check_named(stay, go, sites)
     refit_parts = ALL_PARTS if check is not None else (Part.FIT, Part.SELECT)
     fit_on = calibration(profile, batches, refit_parts)
-    lossless = any(t.kind == "lossless" for t in targets)
     evidence: Mapping[str, Evidence] = {}
+    lossless, why = any(t.kind == "lossless" for t in targets), None
+    if box is not None and not lossless:
+        raise ActpruneError("--box: serves the target lossless only; leave it out.")
     if lossless:
         if go:
             raise ActpruneError("The target lossless chooses its units itself; leave out drop.")
-        rooms, settings = lossless_rooms(model, profile, sites, settings, stay, round_to)
+        certified = all(t.word != "proved" for t in targets)
+        exact = lossless_rooms(
+            model, profile, sites, stay, round_to, box=_box(box, profile, batches, certified),
+            example=fit_on[0] if fit_on else None, certified=certified,
+        )  # fmt: skip
+        rooms, settings, why = exact.rooms, exact.settings, exact.why
     else:
         evidence = gather(model, profile, sites, fit_on, seed=seed, progress=progress)
         rooms = ranked_rooms(evidence, sites, criterion, keep=stay, drop=go, step=round_to)
@@ -159,6 +171,7 @@ def plan(
         allocate=allocate,
         optimality=solution and Optimality(harm=solution.harm, bound=solution.bound, unit=unit),
         compensation=settings,
+        exact=why,
         sites=tuple(_planned(profile.site(s.name), cut) for s in sites),
         before=profile.census.dense,
         after=after,
@@ -171,6 +184,17 @@ def plan(
         counts_only_reason=counts_reason or (None if counts_only else no_data),
         seconds=time.perf_counter() - start,
     )
+
+
+def _box(
+    box: str | Box | None, profile: Profile, batches: Source | Iterable[Any] | None, certified: bool
+) -> Box | None:
+    """The box that was named; raises ActpruneError where a proof needs data and there are none."""
+    if batches is None and (box is not None or not certified):
+        raise ActpruneError("A proof follows the model on its inputs; give the calibration data.")
+    if not isinstance(box, str):
+        return box
+    return read_box(box, calibration(profile, batches, ALL_PARTS))
 
 
 def _targets(target: str | Target | Sequence[str | Target]) -> tuple[Target, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from actprune.errors import ActpruneError
+from actprune.exact.box import Box
 from actprune.planning.target import Target
 from actprune.profiling.rules import Rule
 from actprune.refit.settings import Compensation as Compensation
@@ -118,6 +120,24 @@ class PlannedSite(Frozen):
         return tuple(u for u in range(self.site.units) if u not in kept)
 
 
+class ExactPlan(Frozen):
+    """Why the units of a lossless plan can go, by site name; no unit is in two of the three.
+
+    proved: never active on `box` (None: on any input), by bounds on every unit. merged: a
+    combination of kept units there. certified: kept one value on the calibration data, no more.
+    """
+
+    box: Box | None
+    stopped: str | None  # where the proof found no bounds, why
+    proved: Mapping[str, tuple[int, ...]]
+    merged: Mapping[str, tuple[int, ...]]
+    certified: Mapping[str, tuple[int, ...]]
+
+    def count(self, part: Literal["proved", "merged", "certified"]) -> int:
+        """Units of one kind, over all sites."""
+        return sum(map(len, getattr(self, part).values()))
+
+
 Allocation: TypeAlias = Literal["uniform", "global"]
 
 
@@ -136,6 +156,7 @@ class Plan(Frozen):
     allocate: Allocation
     optimality: Optimality | None = None  # of a global allocation to cost targets
     compensation: Compensation
+    exact: ExactPlan | None = None  # of the target lossless
     sites: tuple[PlannedSite, ...]
     before: Cost
     after: Cost

@@ -22,17 +22,19 @@ class Target(BaseModel):
 
     kind: TargetKind
     value: float | None = None
+    word: Literal["proved"] | None = None  # of lossless: only what is proved, nothing certified
 
     def __str__(self) -> str:
         if self.value is None:
-            return self.kind
+            return self.kind if self.word is None else f"{self.kind}={self.word}"
         if self.kind == "loss":
             return f"loss=+{self.value:g}"
         return f"{self.kind}={100 * self.value:g}%"
 
 
 def parse_target(text: str) -> Target:
-    """Read `units=50%`, `params=70%`, `macs=50%`, `bytes=60%`, `loss=+0.02` or `lossless`.
+    """Read `units=50%`, `params=70%`, `macs=50%`, `bytes=60%`, `loss=+0.02`, `lossless` or
+    `lossless=proved`.
 
     Percentages say what is kept; of a site's units, never less than one.
 
@@ -41,6 +43,8 @@ def parse_target(text: str) -> Target:
     """
     if text == "lossless":
         return Target(kind="lossless")
+    if text == "lossless=proved":
+        return Target(kind="lossless", word="proved")
     written, _, value = text.partition("=")
     kind = next((k for k in get_args(TargetKind) if k == written and k != "lossless"), None)
     if kind is None:

@@ -66,7 +66,7 @@ def compensated(
             f"plan again for this one."
         )
     settings = plan.compensation
-    if settings.kind != "none" and batches is None:
+    if settings.needs_data and batches is None:
         if profile is None:
             raise ActpruneError(
                 f"Compensation {settings.kind!r} needs the calibration data or a profile; give "
@@ -76,7 +76,7 @@ def compensated(
             raise ActpruneError("The profile is of another model than the plan.")
         return compensate_from_profile(model, plan.all_sites, plan.cut, settings, profile)
     data = []
-    if batches is not None and settings.kind != "none":
+    if batches is not None and settings.needs_data:
         data = refit_samples(plan, batches)
     return compensate(
         model, plan.all_sites, plan.cut, settings, data, seed=plan.data.seed, progress=progress

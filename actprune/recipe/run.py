@@ -214,6 +214,7 @@ def _plan(
         keep=asked.keep,
         drop=asked.drop,
         round_to=asked.round_to,
+        box=asked.box,
         batches=data,
         check=check,
         loss=recipe.verify.loss,

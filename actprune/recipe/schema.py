@@ -122,9 +122,10 @@ class TargetSection(Section):
     loss: float | str | None = Field(
         default=None, description="Greatest forecast rise of the loss, as in +0.02."
     )
-    lossless: bool = Field(
+    lossless: bool | Literal["proved"] = Field(
         default=False,
-        description="Only units that never moved off one value on the calibration data.",
+        description="Units proved silent on the box or said by others, and those that never moved "
+        "off one value on the calibration data; with the word proved, without these.",
     )
 
     @field_validator(*SHARES, "loss")
@@ -150,7 +151,8 @@ class TargetSection(Section):
     def targets(self) -> tuple[Target, ...]:
         """The targets in the order units, params, macs, bytes, loss; or lossless alone."""
         if self.lossless:
-            return (Target(kind="lossless"),)
+            proved = self.lossless == "proved"
+            return (Target(kind="lossless", word="proved" if proved else None),)
         given = ((k, getattr(self, k)) for k in (*SHARES, "loss"))
         return tuple(parse_target(_written(k, v)) for k, v in given if v is not None)
 
@@ -169,7 +171,7 @@ def _target(value: Any) -> Any:
     except ActpruneError as e:
         raise ValueError(str(e)) from e
     kind, _, rest = value.partition("=")
-    return {"lossless": True} if kind == "lossless" else {kind: rest}
+    return {"lossless": rest or True} if kind == "lossless" else {kind: rest}
 
 
 class PruneSection(Section):
@@ -209,6 +211,12 @@ class PruneSection(Section):
     drop: Units = Field(default=(), description="Units that must go, as site:unit.")
     round_to: int = Field(
         default=1, ge=1, description="Keep a multiple of this many units at each site."
+    )
+
+    box: Annotated[str | None, Field(min_length=1)] = Field(
+        default=None,
+        description="Inputs that proofs of lossless are about: LOW:HIGH, data (the calibration "
+        "data's extremes) or npz:FILE with low and high; default: any input.",
     )
 
     @property

@@ -12,6 +12,7 @@ from actprune.data.batch import Batch
 from actprune.errors import ActpruneError
 from actprune.refit.consumer import refit_channels, refit_patches, shift_mean
 from actprune.refit.design import columns_of, outputs, positions
+from actprune.refit.exactly import compensate_exactly
 from actprune.refit.masks import removed_entries, without_compensation
 from actprune.refit.places import Place, find_places
 from actprune.refit.rows import draw_positions
@@ -55,6 +56,8 @@ def compensate(
     Raises:
         ActpruneError: if there are no batches for a compensation that needs them.
     """
+    if settings.kind == "exact":
+        return compensate_exactly(model, sites, cut, settings)
     plain = without_compensation(model, sites, cut)
     if settings.kind == "none" or not plain:
         return plain

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from actprune.healing.result import Healed
 from actprune.healing.settings import HealSettings
 from actprune.planning.result import Plan
+from actprune.planning.target import Target
 from actprune.profiling.result import Profile
 from actprune.reporting.schema import (
     CountsOnly,
@@ -53,7 +54,7 @@ def assemble(
             )
         )
     targets = tuple(
-        ReportTarget(kind=t.target.kind, asked=t.target.value, reached=t.reached, met=t.met)
+        ReportTarget(kind=_kind(t.target), asked=t.target.value, reached=t.reached, met=t.met)
         for t in plan.targets
     )
     return with_verdict(
@@ -71,7 +72,7 @@ def assemble(
             labelled=verdict.labelled,
             criterion=plan.criterion,
             allocate=plan.allocate,
-            compensation=plan.compensation,
+            compensation=plan.compensation.model_copy(update={"merges": {}}),
             before=verdict.before,
             after=verdict.after,
             baselines=verdict.baselines,
@@ -83,6 +84,7 @@ def assemble(
             verdict=verdict.outcome,
             verdict_reason=verdict.reason,
             certificate=verdict.certificate,
+            exact=verdict.exact,
             sites=tuple(sites),
             refusals=tuple(asdict(r) for r in profile.refusals),
             device=verdict.device,
@@ -98,6 +100,10 @@ def assemble(
         ),
         verdict,
     )
+
+
+def _kind(target: Target) -> str:
+    return str(target) if target.kind == "lossless" else target.kind
 
 
 def with_verdict(report: Report, verdict: Verdict) -> Report:
@@ -116,6 +122,7 @@ def with_verdict(report: Report, verdict: Verdict) -> Report:
             "verdict": verdict.outcome,
             "verdict_reason": verdict.reason,
             "certificate": verdict.certificate,
+            "exact": verdict.exact,
             "device": verdict.device,
             "latency_batch": verdict.latency_batch,
             "latency_threads": verdict.latency_threads,

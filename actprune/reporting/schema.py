@@ -11,7 +11,15 @@ from actprune.exporting.result import ExportOutcome
 from actprune.healing.result import Look, Stopped
 from actprune.healing.settings import HealSettings
 from actprune.planning.result import Compensation, Frozen
-from actprune.verifying.result import Baseline, Certificate, Latency, Measured, Recovery, Side
+from actprune.verifying.result import (
+    Baseline,
+    Certificate,
+    Exactness,
+    Latency,
+    Measured,
+    Recovery,
+    Side,
+)
 
 
 class ReportModel(Frozen):
@@ -127,6 +135,7 @@ class Report(Frozen):
     verdict: Literal["pass", "outside", "fail"]
     verdict_reason: str
     certificate: Certificate
+    exact: Exactness | None = None  # null but for the target lossless
     sites: tuple[ReportSite, ...]
     refusals: tuple[Mapping[str, str], ...]  # layer, reason
     device: str

@@ -99,6 +99,8 @@ def _findings(report: Report) -> Table:
         table.add_row("healed", _literal(words.healed(report)))
     if report.healing is not None:
         table.add_row("healing", _literal(report.healing.reason))
+    if exact := words.exact(report):
+        table.add_row("exact", _literal(exact))
     table.add_row("removed", _literal(_removed(report)))
     if report.export is not None:
         table.add_row("export", _literal(words.export(report.export)))
@@ -111,7 +113,8 @@ def _findings(report: Report) -> Table:
 def _removed(report: Report) -> str:
     c = report.certificate
     if c.units == 0:
-        return "no unit"
+        gone = words.removed(report)
+        return f"{whole(gone)} units, none by certificate" if gone else "no unit"
     return (
         f"{whole(c.units)} units; at most {percent(c.upper, up=True)} of future inputs fire any "
         f"({percent(c.level)})"

@@ -16,6 +16,7 @@ COMPENSATIONS = {
     "none": "no compensation",
     "mean": "mean into the bias",
     "refit": "refit of the consumers",
+    "exact": "exact merges into kept units",
 }
 COSTS = {
     "units": "units",
@@ -37,6 +38,8 @@ def goal(target: ReportTarget) -> str:
     """What was asked, in few words: keep 50 % of the MACs."""
     if target.kind == "lossless":
         return "change nothing measurable"
+    if target.kind == "lossless=proved":
+        return "change nothing, by proof"
     if target.asked is None:
         return target.kind
     if target.kind in COSTS:
@@ -57,7 +60,7 @@ def reached_reason(target: ReportTarget) -> str | None:
     """Why `reached` is not a number."""
     if target.reached is not None:
         return None
-    if target.kind == "lossless":
+    if target.kind.startswith("lossless"):
         return "lossless is met or missed"
     return "this quantity was not measured"
 
@@ -148,16 +151,45 @@ def removed_free(report: Report) -> int:
     return sum(s.rates[u] == 0 for s in report.sites for u in s.removed if u < len(s.rates))
 
 
+def exact(report: Report) -> str | None:
+    """What a lossless cut removed and what that does, proof and certificate apart, on one line."""
+    e = report.exact
+    if e is None:
+        return None
+    proof = f"{whole(e.proved)} units proved never active on {e.box}"
+    if e.merged:
+        proof += f", {whole(e.merged)} merged into others"
+    if e.proved + e.merged:
+        limit = "not bounded" if e.allowed is None else number(e.allowed, 2)
+        proof += (
+            f": largest output difference {number(e.largest_difference, 2)} on "
+            f"{whole(e.inputs_in_box)} held-out inputs (rounding allows {limit})"
+        )
+    if not e.certified:
+        return proof
+    return (
+        f"{proof}; {whole(e.certified)} only never moved on "
+        f"{whole(report.data.calibration_samples)} calibration samples: "
+        f"{percent(e.inputs_changed)} of held-out inputs change their output, at most "
+        f"{percent(e.bound, up=True)} of new inputs affected ({percent(e.level)})"
+    )
+
+
 def certificate(report: Report) -> tuple[str, ...]:
     """The certificate in sentences."""
     c = report.certificate
+    if c.units == 0 and removed(report):
+        return ("Every removed unit was proved silent or merged: there is nothing to certify.",)
     if c.units == 0:
         return ("No unit was removed, so there is nothing to certify.",)
-    free = removed_free(report)
+    if report.exact is not None:
+        what = "All of them never moved off one value on the calibration data."
+    else:
+        what = f"{_of_them(removed_free(report), c.units)} never fired on the calibration data."
     plural = "s" if c.units != 1 else ""
     lines = [
         f"{whole(c.units)} unit{plural} went, chosen before the held-out data were read. "
-        f"{_of_them(free, c.units)} never fired on the calibration data. "
+        f"{what} "
         f'"Never fired on the calibration data" is not "can never fire".',
         f"On the held-out data, {percent(c.inputs_affected)} of the inputs made at least one "
         f"removed unit fire (or move off its constant). With {percent(c.level)} confidence, "

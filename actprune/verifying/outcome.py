@@ -6,14 +6,20 @@ from math import hypot
 from typing import Literal
 
 from actprune.planning.result import Plan
-from actprune.verifying.result import Measured
+from actprune.verifying.result import Exactness, Measured
 
 ROUNDING = 1e-6  # of the dense loss (at least 1): what float32 arithmetic alone may change
 
 Outcome = Literal["pass", "outside", "fail"]
 
 
-def judge(plan: Plan, measured: Measured, dense_loss: float, loss_kind: str) -> tuple[Outcome, str]:
+def judge(
+    plan: Plan,
+    measured: Measured,
+    dense_loss: float,
+    loss_kind: str,
+    exact: Exactness | None = None,
+) -> tuple[Outcome, str]:
     """The verdict and its reason in words; `loss_kind` is what was measured.
 
     The forecast interval covers the population's change; before the measurement is held against
@@ -24,6 +30,11 @@ def judge(plan: Plan, measured: Measured, dense_loss: float, loss_kind: str) -> 
         return "fail", f"target {', '.join(missed)} not met"
     if not plan.removed:
         return "pass", "nothing to remove: the model is as it was"
+    if exact is not None and exact.beyond:
+        return "fail", (
+            f"the proved part of the cut changes the output of {exact.beyond} held-out inputs by "
+            f"more than rounding can (up to {exact.largest_difference:.2g})"
+        )
     f = plan.forecast
     if f is None:
         return (

@@ -75,9 +75,27 @@ class Recovery(Frozen):
 class Certificate(Frozen):
     """How many held-out inputs fire (or move off its constant) at least one removed unit."""
 
-    units: int  # removed units, fixed before the held-out data were read
+    units: int  # removed units but those proved or merged, fixed before the data were read
     inputs_affected: float  # share of held-out inputs, 0 to 1
     upper: float  # one-sided Clopper-Pearson bound on the share of future inputs
+    level: float
+
+
+class Exactness(Frozen):
+    """What a lossless cut does to the outputs, its proved and its certified part apart."""
+
+    proved: int  # units proved never active on the box
+    merged: int  # units that are combinations of kept ones there
+    certified: int  # units that kept one value on the calibration data, no more
+    box: str  # in words
+    stopped: str | None  # what ended the proof before the model's output
+    largest_difference: float  # of any output, on held-out inputs in the box, by the first two
+    allowed: float | None  # the largest that rounding can make it there; None: not bounded
+    reason: str | None  # why `allowed` is None
+    beyond: int  # held-out inputs in the box whose difference exceeds their own bound
+    inputs_in_box: int
+    inputs_changed: float  # share of held-out inputs whose output moves beyond rounding, 0 to 1
+    bound: float  # on the share of future inputs that fire a certified unit, 0 to 1
     level: float
 
 
@@ -92,6 +110,7 @@ class Verdict(Frozen):
     before: Side
     after: Side
     certificate: Certificate
+    exact: Exactness | None = None  # of a lossless plan
     baselines: tuple[Baseline, ...] = ()
     recovery: Recovery | None = None  # where the model was healed
     heldout: str

@@ -24,6 +24,7 @@ from actprune.running.wrapped import unwrapped
 from actprune.sites.census import static_cost
 from actprune.theory.liveness import split_certificate
 from actprune.verifying.bootstrap import bootstrap_mean
+from actprune.verifying.exactness import certified_sites, check_exactness
 from actprune.verifying.latency import latency
 from actprune.verifying.outcome import judge
 from actprune.verifying.recovery import bare, recovery
@@ -84,7 +85,15 @@ def verify(
     measured = Measured(
         loss_delta=float(change.mean()), low=low, high=high, level=level, samples=len(change)
     )
-    outcome, reason = judge(plan, measured, float(losses[0].mean()), chosen.kind)
+    watched = certified_sites(plan)
+    certificate = Certificate(
+        units=sum(map(len, watched.values())),
+        inputs_affected=float(affected.mean()),
+        upper=split_certificate(int(affected.sum()), len(affected), CERTIFICATE_LEVEL),
+        level=CERTIFICATE_LEVEL,
+    )
+    exact = check_exactness(dense, small, plan, batches, certificate)
+    outcome, reason = judge(plan, measured, float(losses[0].mean()), chosen.kind, exact)
     back = None
     if healed is not None:
         reason += "; all of it before healing"
@@ -112,12 +121,8 @@ def verify(
         measured=measured,
         before=side(0, dense, plan.before.macs, speed.before_ms),
         after=side(1, small, plan.after.macs, speed.after_ms),
-        certificate=Certificate(
-            units=plan.removed,
-            inputs_affected=float(affected.mean()),
-            upper=split_certificate(int(affected.sum()), len(affected), CERTIFICATE_LEVEL),
-            level=CERTIFICATE_LEVEL,
-        ),
+        certificate=certificate,
+        exact=exact,
         baselines=tuple(
             Baseline(
                 criterion=criterion,
@@ -154,7 +159,7 @@ def _score(
     for batch in batches:
         moved = batch.to(device)
         with undisturbed(dense):
-            moves, output = moves_removed_units(dense, plan.sites, moved)
+            moves, output = moves_removed_units(dense, plan.sites, moved, certified_sites(plan))
             affected.append(moves.numpy())
             reference = primary(output)
         for i, model in enumerate(models):
@@ -169,21 +174,32 @@ def _score(
 
 
 def moves_removed_units(
-    model: nn.Module, sites: Sequence[PlannedSite], batch: Batch
+    model: nn.Module,
+    sites: Sequence[PlannedSite],
+    batch: Batch,
+    units: Mapping[str, Sequence[int]] | None = None,
 ) -> tuple[Tensor, Any]:
-    """bool [S], whether a sample fires a removed unit or moves one off its constant; and the raw
-    output of the dense `model`, which is run once."""
-    cut = {p.site.name: p for p in sites if p.removed}
+    """bool [S], whether a sample fires one of `units`, or moves one off its constant; and the raw
+    output of the dense `model`, which is run once.
+
+    Args:
+        units: removed units by site name; None for all of them.
+    """
+    if units is None:
+        units = {p.site.name: p.removed for p in sites}
+    cut = {p.site.name: p for p in sites if units.get(p.site.name)}
     moved = torch.zeros(len(batch), dtype=torch.bool)
 
     def see(name: str, a_SUP: Tensor) -> None:
         planned = cut[name]
-        a_SRP = a_SUP[:, list(planned.removed)]
+        watched = list(units[name])
+        a_SRP = a_SUP[:, watched]
         size_SRP = a_SRP.abs() if planned.rule.kind == "magnitude" else a_SRP
         off_SRP = size_SRP > planned.rule.threshold
-        fixed = [i for i, c in enumerate(planned.constants) if c is not None]
+        at = dict(zip(planned.removed, planned.constants, strict=True))
+        fixed = [i for i, u in enumerate(watched) if at[u] is not None]
         if fixed:
-            values = [c for c in planned.constants if c is not None]
+            values = [c for u in watched if (c := at[u]) is not None]
             constants = torch.tensor(values, dtype=torch.float64, device=a_SRP.device)
             off_SRP[:, fixed] = a_SRP[:, fixed].double() != constants[:, None]
         moved.logical_or_(off_SRP.flatten(1).any(1).cpu())

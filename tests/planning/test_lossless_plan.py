@@ -78,7 +78,7 @@ def test_a_perceptron_loses_its_dead_and_constant_units_and_nothing_else() -> No
     constants = [dict(zip(p.removed, p.constants, strict=True)) for p in planned.sites]
     assert constants[0] == {1: 0.0, 4: 7.0, 7: 0.0}
     assert (constants[1][0], constants[1][2], constants[1][9]) == (0.0, 5.0, 12.0)
-    assert planned.compensation.kind == "mean"  # the constants go into the biases
+    assert planned.compensation.kind == "exact"  # the constants go into the biases
     assert planned.forecast is not None
     assert planned.forecast.high == pytest.approx(0, abs=1e-6)
     # float32 sums of 12 terms below 100, taken in another order: 12 x 100 x 6e-8, through 10 more
@@ -99,7 +99,7 @@ def test_a_constant_is_no_bias_under_zero_padding(padding: int, removed: tuple[i
     assert 5 in planned.sites[1].removed
     # float32 sums of 72 terms below 10 in another order
     assert gap(model, small, x) < 1e-4
-    assert planned.compensation.kind == ("none" if padding else "mean")
+    assert planned.compensation.kind == ("none" if padding else "exact")
 
 
 def test_dead_units_alone_need_no_compensation() -> None:
