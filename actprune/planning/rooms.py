@@ -77,6 +77,8 @@ def lossless_rooms(
 
 
 def _absorbs_constants(model: nn.Module, site: Site) -> bool:
-    """Whether a constant input of the consumer is the same as a bias: not under zero padding."""
-    layer = model.get_submodule(site.consumer.module)
-    return not isinstance(layer, nn.Conv2d) or not any(layer._reversed_padding_repeated_twice)
+    """Whether a constant input of a consumer is the same as a bias: not under zero padding."""
+    layers = [model.get_submodule(c.module) for c in site.consumers]
+    return not any(
+        isinstance(m, nn.Conv2d) and any(m._reversed_padding_repeated_twice) for m in layers
+    )

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from actprune.data.batch import Batch
+from actprune.running.hooks import watching_inputs
 from actprune.running.joins import tapping
 from actprune.running.offloaded import identities
 from actprune.running.state import undisturbed
 from actprune.running.wrapped import unwrapped
 from actprune.sites.calls import Calls, observe_calls
 from actprune.sites.census import Census, take_census
-from actprune.sites.coupling import Couplings, RefusedError
+from actprune.sites.coupling import Coupled, Couplings, RefusedError
 from actprune.sites.feeds import Feed, find_feeds
 from actprune.sites.proof import fits, flows_only_through
 from actprune.sites.quantized import quantized_layers
-from actprune.sites.site import Site, Slot
+from actprune.sites.site import Kind, Site, Slot
 from actprune.sites.trial import objection
 from actprune.sites.watched import watched_sites
 
@@ -81,7 +82,7 @@ def survey(model: nn.Module, batch: Batch) -> Survey:
     for site in sites:
         for layer in _touched([site]):
             if layer in packed:
-                reasons[site.name] = packed[layer]
+                reasons |= _against(site, packed[layer])
     reasons |= packed
     sites = [s for s in sites if s.name not in reasons]
     with undisturbed(model):
@@ -89,7 +90,7 @@ def survey(model: nn.Module, batch: Batch) -> Survey:
         for site in sites:
             reason = objection(model, few, site, census)
             if reason is not None:
-                reasons[site.name] = reason
+                reasons |= _against(site, reason)
         sites = [s for s in sites if s.name not in reasons]
         touched = set(_touched(sites))
         taken = touched | _sharing(model)
@@ -97,6 +98,8 @@ def survey(model: nn.Module, batch: Batch) -> Survey:
             census = take_census(model, whole, sorted(touched))
         feeds = [f for f in feeds if taken.isdisjoint((*f.makers, f.consumer))]
         watched = watched_sites(model, few, feeds, calls)
+    for site in sites:
+        reasons |= _coupled(site)
     for site in watched:
         obstacle = _obstacle(model, site, reasons)
         sites.append(site.model_copy(update={"obstacle": obstacle}))
@@ -115,6 +118,19 @@ def survey(model: nn.Module, batch: Batch) -> Survey:
             update={"layers": {n: x for n, x in census.layers.items() if n in touched}}
         ),
     )
+
+
+def _against(site: Site, reason: str) -> dict[str, str]:
+    """The reason against a proposed site, for each layer that makes its units."""
+    return {p.module: reason for p in site.producers}
+
+
+def _coupled(site: Site) -> dict[str, str]:
+    """What is said of the layers that share a site's units and do not give it its name."""
+    together = f"it makes the units of site {site.name} together with that layer"
+    within = f"its channels are cut with the units of site {site.name}"
+    found = {p.module: together for p in site.producers if p.module != site.name}
+    return {s.module: within for s in site.slots if s.role == "grouped"} | found
 
 
 def _obstacle(model: nn.Module, site: Site, reasons: Mapping[str, str]) -> str:
@@ -154,23 +170,33 @@ def _sort(
     shared = _sharing(model)
     sites: list[Site] = []
     reasons: dict[str, str] = {}
-    for name, module in layers.items():
+    made: set[str] = set()  # producers of sites found so far
+    for name in sorted(layers, key=_order(calls)):
+        module = layers[name]
+        if name in made or name in reasons:
+            continue
+        against = [name]
         try:
             _check_layer(name, module, calls, shared)
             assert isinstance(module, (nn.Linear, nn.Conv2d))
-            site = _site(name, module, couplings.slots(name, module))
+            site = _site(model, name, couplings.of(name, module), calls)
+            # a stream is walked once, not again from each of its producers
+            against = [p.module for p in site.producers if _whole(model, site, p)]
             for slot in site.slots:
                 _check_layer(slot.module, model.get_submodule(slot.module), calls, shared)
-            consumer = site.consumer.module
             if not fits(model, site):
-                raise RefusedError(f"its units are rearranged on the way to {consumer}")
-            if not calls[consumer].samples_first:
-                raise RefusedError(f"the first axis of what {consumer} reads is not the samples")
+                raise RefusedError(f"its units are rearranged on the way to {site.readers}")
+            for slot in site.consumers:
+                if not calls[slot.module].samples_first:
+                    raise RefusedError(
+                        f"the first axis of what {slot.module} reads is not the samples"
+                    )
             if not flows_only_through(model, batch, site):
-                raise RefusedError(f"its units reach the output by another way than {consumer}")
-            sites.append(site.model_copy(update={"norms_after": _norms_after(model, batch, site)}))
+                raise RefusedError(f"its units reach the output by another way than {site.readers}")
+            sites.append(_as_read(model, batch, site))
+            made.update(against)
         except RefusedError as e:
-            reasons[name] = str(e)
+            reasons |= dict.fromkeys(against, str(e))
     return sites, reasons
 
 
@@ -204,21 +230,96 @@ def _check_layer(
         raise RefusedError(f"{name} pads by {module.padding_mode!r}; only 'zeros' is supported")
 
 
-def _site(name: str, module: nn.Linear | nn.Conv2d, slots: tuple[Slot, ...]) -> Site:
-    consumers = [s.module for s in slots if s.role == "consumer"]
-    if not consumers:
+def _order(calls: Mapping[str, Calls]) -> Callable[[str], int]:
+    """When a layer runs first; after all others where it does not."""
+    at = {name: i for i, name in enumerate(calls)}
+    return lambda name: at.get(name, len(at))
+
+
+def _site(
+    model: nn.Module, name: str, coupled: Coupled, calls: Mapping[str, Calls]
+) -> Site:
+    """The site that the outputs of `name` would be; its other producers, and its consumers, in the
+    order in which they run."""
+    runs = _order(calls)
+    by_role = {
+        role: [s for s in coupled.slots if s.role == role]
+        for role in ("producer", "norm", "grouped", "consumer")
+    }
+    if not by_role["consumer"]:
         raise RefusedError("no layer reads its units: they are the model's output")
-    if len(consumers) > 1:
-        raise RefusedError(f"several layers read its units: {', '.join(consumers)}")
-    units = module.weight.shape[0]
+    first = model.get_submodule(name)
+    assert isinstance(first, (nn.Linear, nn.Conv2d))
+    units = len(first.weight)
     if units < 2:
         raise RefusedError("it has a single unit")
-    kind = "conv" if isinstance(module, nn.Conv2d) else "linear"
-    return Site(name=name, kind=kind, units=units, slots=slots)
+    producers = sorted(by_role["producer"], key=lambda s: (s.module != name, runs(s.module)))
+    consumers = sorted(by_role["consumer"], key=lambda s: runs(s.module))
+    kind: Kind = "conv" if isinstance(first, nn.Conv2d) else "linear"
+    if len(producers) > 1:
+        kind = "gated" if coupled.product and len(producers) == 2 else "residual"
+    if kind == "gated" and not any(
+        isinstance(model.get_submodule(p.module), nn.Conv2d) for p in producers
+    ):
+        raise RefusedError(
+            "each of its units is made by two outputs, a gate and a value, of "
+            + " and ".join(p.module for p in producers)
+        )
+    between = [s for s in coupled.slots if s.role in ("norm", "grouped")]
+    return Site(
+        name=name,
+        kind=kind,
+        units=units,
+        slots=(*producers, *between, *consumers),
+    )
 
 
-def _norms_after(model: nn.Module, batch: Batch, site: Site) -> tuple[str, ...]:
+def _whole(model: nn.Module, site: Site, producer: Slot) -> bool:
+    """Whether the units of `site` are all that the producer makes."""
+    weight = model.get_submodule(producer.module).get_parameter("weight")
+    return len(weight) == site.units * producer.repeat
+
+
+def _as_read(model: nn.Module, batch: Batch, site: Site) -> Site:
+    """The site with what is behind each consumer, and which tensors they read."""
+    tensors = _tensors_read(model, batch, site)
+    consumers = [
+        slot.model_copy(
+            update={
+                "norms_after": _norms_after(model, batch, slot),
+                "tensor": tensors[slot.module],
+            }
+        )
+        for slot in site.consumers
+    ]
+    others = [s for s in site.slots if s.role != "consumer"]
+    return site.model_copy(update={"slots": (*others, *consumers)})
+
+
+def _tensors_read(model: nn.Module, batch: Batch, site: Site) -> dict[str, int]:
+    """Per consumer the number of the tensor it reads: the same for those that read the same values
+    at the same place, unchanged in between."""
+    seen: list[tuple[Tensor, int]] = []  # held, so that no memory is used twice
+    numbers: dict[str, int] = {}
+
+    def see(name: str, x: Tensor) -> None:
+        place = (x.data_ptr(), x.shape, x.stride(), x.dtype, x.device, x._version)
+        known = [
+            i
+            for i, (y, version) in enumerate(seen)
+            if (y.data_ptr(), y.shape, y.stride(), y.dtype, y.device, version) == place
+        ]
+        if not known:
+            seen.append((x, x._version))
+        numbers[name] = known[0] if known else len(seen) - 1
+
+    with watching_inputs(model, [s.module for s in site.consumers], see):
+        batch.run(model)
+    return numbers
+
+
+def _norms_after(model: nn.Module, batch: Batch, consumer: Slot) -> tuple[str, ...]:
     names = {m: n for n, m in model.named_modules()}
-    with tapping(model, site.consumer.module) as tap:
+    with tapping(model, consumer.module) as tap:
         batch.run(model)
     return tuple(names[m] for m in tap.norms)
