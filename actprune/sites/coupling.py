@@ -18,6 +18,7 @@ from actprune.running.forward import in_one_line
 from actprune.running.outputs import primary
 from actprune.sites.feeds import without_saved_tensors
 from actprune.sites.guard import WorkExceededError, call_budget
+from actprune.sites.padded import map_padded_channels
 from actprune.sites.site import Slot
 
 CALLS_A_MODULE = 20_000  # building a graph makes about 500 calls a module
@@ -71,6 +72,7 @@ class Couplings:
                     verbose=False,
                 )
                 update_index_mapping(graph)
+                map_padded_channels(graph)
         except WorkExceededError:
             raise RefusedError(
                 "torch-pruning's trace of this model does not come to an end"

@@ -236,9 +236,7 @@ def _order(calls: Mapping[str, Calls]) -> Callable[[str], int]:
     return lambda name: at.get(name, len(at))
 
 
-def _site(
-    model: nn.Module, name: str, coupled: Coupled, calls: Mapping[str, Calls]
-) -> Site:
+def _site(model: nn.Module, name: str, coupled: Coupled, calls: Mapping[str, Calls]) -> Site:
     """The site that the outputs of `name` would be; its other producers, and its consumers, in the
     order in which they run."""
     runs = _order(calls)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -77,18 +78,17 @@ def agree(a: list[Tensor], b: list[Tensor], tolerance: Callable[[float], float])
 @contextmanager
 def zeroing(model: nn.Module, site: Site, units: Tensor) -> Iterator[None]:
     """Zero the consumers' inputs at the given units of a site while the block runs."""
+    entries_of = {slot.module: slot.index(units) for slot in site.consumers}
     with ExitStack() as hooks:
-        for slot in site.consumers:
-            layer = model.get_submodule(slot.module)
-
-            def hook(
-                module: nn.Module, args: tuple[Tensor, ...], entries: Tensor = slot.index(units)
-            ) -> tuple[Tensor, ...]:
-                x = args[0].index_fill(_axis(module), entries.to(args[0].device), 0.0)
-                return (x, *args[1:])
-
-            hooks.callback(layer.register_forward_pre_hook(hook).remove)
+        for name, entries in entries_of.items():
+            hook = partial(_without, entries)
+            hooks.callback(model.get_submodule(name).register_forward_pre_hook(hook).remove)
         yield
+
+
+def _without(entries: Tensor, layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    x = args[0].index_fill(_axis(layer), entries.to(args[0].device), 0.0)
+    return (x, *args[1:])
 
 
 def _axis(layer: nn.Module) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from actprune.data.source import Arrays
 
 
-def conv(inner: int, outer: int, size: int = 3, **options: int) -> nn.Conv2d:
+def conv(inner: int, outer: int, size: int = 3, **options: Any) -> nn.Conv2d:
     return nn.Conv2d(inner, outer, size, padding=size // 2, bias=False, **options)
 
 
@@ -38,7 +39,7 @@ class Mobile(nn.Module):
 
 
 class Readers(nn.Module):
-    """Units read by two convolutions from the same tensor, and by a third after a change in place."""
+    """Units read by two convolutions from one tensor, and by a third after a change in place."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,8 +127,10 @@ class Padded(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem, self.n0 = conv(2, 5), nn.BatchNorm2d(5)
-        self.a, self.n1, self.b, self.n2 = conv(5, 5), nn.BatchNorm2d(5), conv(5, 5), nn.BatchNorm2d(5)  # fmt: skip
-        self.c, self.n3, self.d, self.n4 = conv(5, 9, stride=2), nn.BatchNorm2d(9), conv(9, 9), nn.BatchNorm2d(9)  # fmt: skip
+        self.a, self.n1 = conv(5, 5), nn.BatchNorm2d(5)
+        self.b, self.n2 = conv(5, 5), nn.BatchNorm2d(5)
+        self.c, self.n3 = conv(5, 9, stride=2), nn.BatchNorm2d(9)
+        self.d, self.n4 = conv(9, 9), nn.BatchNorm2d(9)
         self.head = nn.Linear(9, 3)
 
     def forward(self, x: Tensor) -> Tensor:
