@@ -23,7 +23,7 @@ from actprune.sites.site import Slot
 
 CALLS_A_MODULE = 20_000  # building a graph makes about 500 calls a module
 LAYOUTS = 16  # of the units at one node; a sum of concatenations has 2
-ENTRIES = 4_000_000  # walked for one layer; the 12 blocks of a stream of 2,048 need 400,000
+ENTRIES = 4_000_000  # walked for one layer; a block of a stream has 5 to 8 nodes of N units
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 MIXERS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.LocalResponseNorm)

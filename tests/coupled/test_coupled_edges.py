@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import torch
 from coupled_models import build, data, images
 
@@ -9,7 +11,9 @@ from actprune.auditing.activations import find_activations
 from actprune.data.batch import as_batch
 from actprune.planning.evidence import gather
 from actprune.planning.plan import plan
+from actprune.planning.result import Plan
 from actprune.profiling.collect import profile
+from actprune.profiling.live.profiler import Profiler
 from actprune.running.hooks import watching_inputs
 from actprune.running.state import undisturbed
 from actprune.sites.find import survey
@@ -82,3 +86,34 @@ def test_a_stream_is_found_although_some_of_its_layers_are_frozen() -> None:
     found = {s.name: s for s in survey(model, as_batch(images(4), 0)).sites}
     assert len(found["conv1"].producers) == 3
     assert not any(p.requires_grad for p in model.get_submodule("layer1").parameters())
+
+
+def test_a_plan_from_when_sites_had_one_consumer_is_read() -> None:
+    model = build("resnet")
+    made = plan(
+        model, profile(model, data()), "units=60%", ignore=["conv1", "*downsample*"],
+        batches=data(), probes=False,
+    )  # fmt: skip
+    old = json.loads(made.to_json())
+    for planned in old["sites"]:
+        for slot in planned["site"]["slots"]:
+            norms = slot.pop("norms_after")
+            del slot["tensor"]
+            if slot["role"] == "consumer":
+                planned["site"]["norms_after"] = norms
+    assert any(p["site"]["norms_after"] for p in old["sites"])
+    assert Plan.from_json(json.dumps(old)) == made
+
+
+def test_a_unit_counts_alike_in_a_loop_of_the_users_own() -> None:
+    model = build("several readers")
+    whole = profile(model, data(), rule="positive")
+    with Profiler(model, rule="positive") as watch, torch.no_grad():
+        for x in images().split(64):
+            model(x)
+    live = watch.profile
+    for name in ("a", "b"):
+        one, other = whole.site(name), live.site(name)
+        assert (one.positions_active.sum(0) == other.positions_active.sum(0)).all()
+        assert (one.samples_active.sum(0) == other.samples_active.sum(0)).all()
+        assert one.positions.sum() == other.positions.sum()
