@@ -263,6 +263,8 @@ def seeds_summary() -> str:
 def coupled() -> str:
     """Test accuracy with and without the streams among what is cut, over seeds."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    if not rows("coupled"):
+        return "not run"
     for r in rows("coupled"):
         groups.setdefault((r["net"], r["target"]), []).append(r)
 
