@@ -327,6 +327,30 @@ def seeds_summary() -> str:
     )
 
 
+def coupled() -> str:
+    """Test accuracy with and without the streams among what is cut, over seeds."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    if not rows("coupled"):
+        return "not run"
+    for r in rows("coupled"):
+        groups.setdefault((r["net"], r["target"]), []).append(r)
+
+    def accuracy(found: list[dict[str, Any]], what: str) -> str:
+        values = [100 * r[what]["accuracy"] for r in found if "accuracy" in r[what]]
+        if len(values) < len(found):
+            return "out of reach"
+        spread = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
+        return f"{mean(values):.2f}{spread}"
+
+    head = ["network", "MACs kept", "seeds", "dense", "inside blocks only", "and streams"]
+    lines = [
+        [net, target.removeprefix("macs="), str(len(found))]
+        + [accuracy(found, what) for what in ("dense", "inner", "all")]
+        for (net, target), found in groups.items()
+    ]
+    return table(head, lines)
+
+
 def scaling(make: Callable[[list[dict[str, Any]]], str]) -> Callable[[], str]:
     """A table of the scaling study."""
     return lambda: make(rows("scaling_study"))
@@ -338,6 +362,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "cifar": cifar,
     "cifar_forecast": cifar_forecast,
     "heal": heal,
+    "coupled": coupled,
     "digits": digits,
     "digits_sentence": seeds_summary,
     "forecasts": forecasts(forecast_text.summary),

@@ -272,7 +272,7 @@ def _explain(counted: Profile, json: bool) -> None:
         )
         return
     rows = [
-        (s.site.name, f"{s.units} units, read by {s.site.consumer.module}")
+        (s.site.name, f"{s.units} units, read by {s.site.readers}")
         for s in counted.sites
         if s.site.obstacle is None
     ]

@@ -35,7 +35,9 @@ def find_activations(
         if site.kind == "gated":
             threads = [t for t in threads if any(curved for _, curved in t.ends.values())]
         unknown = [t.unknown for t in threads if t.unknown]
-        if unknown:
+        if site.kind == "residual":
+            reasons[site.name] = f"the sum that {site.name} adds to is read in several ways"
+        elif unknown:
             reasons[site.name] = f"{unknown[0]} behind {site.name} is no call that can be judged"
         elif len(threads) != 1:
             reasons[site.name] = f"no activation function was seen behind {site.name}"

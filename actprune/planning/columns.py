@@ -1,6 +1,7 @@
 """Means and covariances of what the consumers of sites read, one reading of the data for all.
 
-Shapes: P columns of a site (units x taps or repeats), R rows (samples and drawn positions).
+Shapes: P columns of a site at one consumer (units x taps or repeats), R rows (samples and drawn
+positions).
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from actprune.refit.rows import draw_positions
 from actprune.running.hooks import watching_inputs
 from actprune.running.state import device_of, undisturbed
 from actprune.running.substitute import linear_or_conv
-from actprune.sites.site import Site
+from actprune.sites.site import Site, Slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # eq would compare tensors
 class Columns:
-    """Sums over `rows` rows of the columns x of one site, on the CPU in float64."""
+    """Sums over `rows` rows of the columns x of a site at one consumer, on the CPU in float64."""
 
     rows: int
     x_P: Tensor
@@ -74,25 +75,27 @@ def read_columns(
     *,
     seed: int,
     progress: Callable[[str], None],
-) -> Mapping[str, Halves]:
-    """Every site's columns in the dense model, on the rows that `draw_positions` draws.
+) -> Mapping[str, Mapping[str, Halves]]:
+    """Every site's columns in the dense model, by site and consumer, on the rows that
+    `draw_positions` draws.
 
     Args:
         seed: of the profile, which decides each sample's part.
     """
     device, samples = device_of(model), sum(map(len, batches))
-    sums: dict[tuple[str, bool], list] = {}
-    by_consumer: dict[str, list[Site]] = {}
+    sums: dict[tuple[str, str, bool], list] = {}
+    by_consumer: dict[str, list[tuple[Site, Slot]]] = {}
     for site in sites:
-        by_consumer.setdefault(site.consumer.module, []).append(site)
+        for slot in site.consumers:
+            by_consumer.setdefault(slot.module, []).append((site, slot))
     now: list[tuple[int, Batch]] = []
 
     def see(name: str, x: Tensor) -> None:
         index, batch = now[-1]
         layer = linear_or_conv(model, name)
         of_each = _positions(layer, x, len(batch))
-        for site in by_consumer[name]:
-            entry = site.consumer.index(range(site.units))
+        for site, slot in by_consumer[name]:
+            entry = slot.index(range(site.units))
             at = draw_positions(
                 of_each, samples, len(entry) * taps(layer),
                 seed=seed, layer=f"{name}/{site.name}", batch=index,
@@ -106,7 +109,7 @@ def read_columns(
                 if len(here):
                     p = here.shape[1]
                     empty = [0, here.new_zeros(p), here.new_zeros(p, p)]
-                    total = sums.setdefault((site.name, chosen), empty)
+                    total = sums.setdefault((site.name, name, chosen), empty)
                     total[0] += len(here)
                     total[1] += here.sum(0)
                     add_gram(total[2], here)
@@ -117,15 +120,20 @@ def read_columns(
             batch.to(device).run(model)
             progress("covariances")
 
-    def half(name: str, *, chosen: bool) -> Columns | None:
-        if (name, chosen) not in sums:
+    def half(site: Site, slot: Slot, *, chosen: bool) -> Columns | None:
+        if (site.name, slot.module, chosen) not in sums:
             return None
-        rows, x_P, xx_PP = sums[name, chosen]
+        rows, x_P, xx_PP = sums[site.name, slot.module, chosen]
         return Columns(rows=rows, x_P=x_P.cpu(), xx_PP=xx_PP.cpu())
 
     return {
-        s.name: Halves(rest=half(s.name, chosen=False), select=half(s.name, chosen=True))
-        for s in sites
+        site.name: {
+            slot.module: Halves(
+                rest=half(site, slot, chosen=False), select=half(site, slot, chosen=True)
+            )
+            for slot in site.consumers
+        }
+        for site in sites
     }
 
 

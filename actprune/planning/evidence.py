@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from actprune.data.batch import Batch
 from actprune.data.split import Part
 from actprune.errors import ActpruneError
+from actprune.planning.apart import covariances_apart
 from actprune.planning.columns import Halves, read_columns
 from actprune.planning.criteria import Evidence, Sizes
 from actprune.planning.sizes import sizes
@@ -21,7 +22,7 @@ from actprune.profiling.result import Profile
 from actprune.refit.independent import covariance
 from actprune.running.joins import norm_factor
 from actprune.running.substitute import linear_or_conv
-from actprune.sites.site import Site
+from actprune.sites.site import Site, Slot
 
 T = TypeVar("T")
 
@@ -45,8 +46,13 @@ def gather(
     """
 
     @cache
-    def all_columns() -> Mapping[str, Halves]:
+    def all_columns() -> Mapping[str, Mapping[str, Halves]]:
         return read_columns(model, sites, batches, seed=profile.identity.seed, progress=progress)
+
+    @cache
+    def all_apart() -> Mapping[str, Tensor]:
+        shared = [s for s in sites if len(s.consumers) > 1]
+        return covariances_apart(model, shared, batches, progress)
 
     @cache
     def all_sizes() -> Mapping[str, Sizes]:
@@ -59,7 +65,10 @@ def gather(
     def covariance_of(site: Site) -> Callable[[], Tensor]:
         if not batches:
             return lambda: covariance(profile.site(site.name), Part.FIT, Part.SELECT)
-        return lambda: columns_of(site)().everything.covariance
+        if len(site.consumers) > 1:
+            return lambda: all_apart()[site.name]
+        name = site.consumer.module
+        return lambda: columns_of(site)()[name].everything.covariance
 
     def of(site: Site, read: Callable[[], Mapping[str, T]]) -> Callable[[], T]:
         def get() -> T:
@@ -72,18 +81,17 @@ def gather(
 
         return get
 
-    def columns_of(site: Site) -> Callable[[], Halves]:
+    def columns_of(site: Site) -> Callable[[], Mapping[str, Halves]]:
         return of(site, all_columns)
 
     found = {}
     for site in sites:
-        consumer = linear_or_conv(model, site.consumer.module).weight.detach().double().cpu()
-        start = site.consumer.offset
-        part = consumer[:, start : start + site.units * site.consumer.repeat]
+        makers = [model.get_submodule(p.module).get_parameter("weight") for p in site.producers]
+        made = [w[p.index(range(site.units))] for w, p in zip(makers, site.producers, strict=True)]
         found[site.name] = Evidence(
             stats=profile.site(site.name),
-            producer=model.get_submodule(site.producer.module).get_parameter("weight"),
-            consumer=part.reshape(len(part), site.units, -1) * _scale(model, site)[:, None, None],
+            producer=torch.cat([w.detach().reshape(site.units, -1) for w in made], dim=1),
+            consumer=_outgoing(model, site),
             covariance=covariance_of(site),
             columns=columns_of(site),
             seed=seed,
@@ -93,10 +101,33 @@ def gather(
     return found
 
 
-def _scale(model: nn.Module, site: Site) -> Tensor:
+def _outgoing(model: nn.Module, site: Site) -> Tensor:
+    """The consumers' weights times the factor with which each output goes on, float64 [D, N, M].
+
+    Of several consumers, M is one column for each tensor that they read, zero but at the outputs
+    (and taps) of those that read it: their costs add up.
+    """
+    parts: list[Tensor] = []  # [D, N, taps x repeat] of each consumer
+    for slot in site.consumers:
+        weight = linear_or_conv(model, slot.module).weight.detach().double().cpu()
+        mine = weight[:, slot.offset : slot.offset + site.units * slot.repeat]
+        part = mine.reshape(len(mine), site.units, -1)
+        parts.append(part * _scale(model, slot)[:, None, None])
+    if len(parts) == 1:
+        return parts[0]
+    stacked: list[Tensor] = []
+    for slot, part in zip(site.consumers, parts, strict=True):
+        rows_DN = part.permute(0, 2, 1).flatten(0, 1)
+        rows_DNM = rows_DN.new_zeros(*rows_DN.shape, len(site.watched))
+        rows_DNM[:, :, slot.tensor] = rows_DN
+        stacked.append(rows_DNM)
+    return torch.cat(stacked)
+
+
+def _scale(model: nn.Module, slot: Slot) -> Tensor:
     """The factor with which each of the consumer's outputs goes on, float64 [D] >= 0."""
-    outputs = len(linear_or_conv(model, site.consumer.module).weight)
+    outputs = len(linear_or_conv(model, slot.module).weight)
     scale = torch.ones(outputs, dtype=torch.float64)
-    for name in site.norms_after:
+    for name in slot.norms_after:
         scale = scale * norm_factor(model.get_submodule(name)).abs().double().cpu()
     return scale

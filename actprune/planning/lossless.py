@@ -98,7 +98,7 @@ def _free(model: nn.Module, profile: Profile, site: Site) -> dict[int, float]:
     zero, or anything where it is the same as a bias."""
     stats = profile.site(site.name)
     low, _ = stats.extremes
-    padded = pads(model.get_submodule(site.consumer.module))
+    padded = any(pads(model.get_submodule(c.module)) for c in site.consumers)
     return {
         u: float(low[u])
         for u in range(site.units)

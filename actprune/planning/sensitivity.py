@@ -29,7 +29,7 @@ from actprune.running.loss import Loss
 from actprune.running.outputs import primary
 from actprune.running.state import device_of, undisturbed
 from actprune.running.substitute import Affine, linear_or_conv, substituted
-from actprune.sites.site import Site
+from actprune.sites.site import Slot
 
 SHARES = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85)  # of the units a site may lose that stay, where measured
 SAMPLES = 384  # on which outputs are compared
@@ -63,8 +63,11 @@ def measured_curves(
             site = room.site
             seen = {}
             for kept in _depths(room):
-                affine = _alone(model, site, room, kept, evidence[site.name], settings)
-                with substituted(model, {site.consumer.module: affine}):
+                maps = {
+                    slot.module: _alone(model, slot, room, kept, evidence[site.name], settings)
+                    for slot in site.consumers
+                }
+                with substituted(model, maps):
                     seen[kept] = _divergence(model, moved, dense, loss)
             curves[site.name] = interpolated(site.name, site.units, seen)
             progress(site.name)
@@ -95,31 +98,31 @@ def _depths(room: Room) -> list[int]:
 
 def _alone(
     model: nn.Module,
-    site: Site,
+    slot: Slot,
     room: Room,
     kept: int,
     evidence: Evidence,
     settings: Compensation,
 ) -> Affine:
-    """The consumer with all but `kept` units of this site removed and compensated."""
-    layer = linear_or_conv(model, site.consumer.module)
+    """The consumer `slot` with all but `kept` units of the room's site removed and compensated."""
+    site, layer = room.site, linear_or_conv(model, slot.module)
     gone = torch.tensor(room.order[: site.units - kept], dtype=torch.int64)
     weight = matrix(layer, layer.weight).cpu().clone()
     bias = torch.zeros(len(weight), dtype=torch.float64)
     if layer.bias is not None:
         bias = layer.bias.detach().double().cpu()
-    mine = columns_of(layer, site.consumer.index(range(site.units)))
+    mine = columns_of(layer, slot.index(range(site.units)))
     part = weight[:, mine]
     removed = torch.zeros(len(mine), dtype=torch.bool)
     width = len(mine) // site.units
     removed[(gone[:, None] * width + torch.arange(width)).reshape(-1)] = True
     if settings.kind != "none":
-        bias = bias + part[:, removed] @ evidence.columns().fit.mean[removed]
-    if settings.kind == "refit":
-        coefficients_RK = _predict(evidence.columns().fit, removed)
-        move = part[:, removed] @ coefficients_RK
-        bias = bias - move @ evidence.columns().fit.mean[~removed]
-        part[:, ~removed] += move
+        seen = evidence.columns()[slot.module].fit
+        bias = bias + part[:, removed] @ seen.mean[removed]
+        if settings.kind == "refit":
+            move = part[:, removed] @ _predict(seen, removed)
+            bias = bias - move @ seen.mean[~removed]
+            part[:, ~removed] += move
     part[:, removed] = 0.0
     weight[:, mine] = part
     like = layer.weight

@@ -16,7 +16,7 @@ from actprune.profiling.counting.layout import by_unit
 from actprune.running.hooks import watching_inputs
 from actprune.running.state import device_of, undisturbed
 from actprune.running.substitute import linear_or_conv
-from actprune.sites.site import Site
+from actprune.sites.site import Site, Slot
 
 
 def sizes(
@@ -25,20 +25,23 @@ def sizes(
     batches: Sequence[Batch],
     progress: Callable[[str], None],
 ) -> Mapping[str, Sizes]:
-    """Sizes of the units' activations in the dense model, by site name."""
+    """Sizes of the units' activations in the dense model, by site name, over all tensors that its
+    consumers read."""
     sums = {s.name: torch.zeros(3, s.units, dtype=torch.float64) for s in sites}
     positions = dict.fromkeys(sums, 0)
-    by_consumer: dict[str, list[Site]] = {}
+    by_consumer: dict[str, list[tuple[Site, Slot]]] = {}
     for site in sites:
-        by_consumer.setdefault(site.consumer.module, []).append(site)
+        for slot in site.watched:
+            by_consumer.setdefault(slot.module, []).append((site, slot))
     device = device_of(model)
     with undisturbed(model):
         for batch in batches:
 
             def see(name: str, x: Tensor, samples: int = len(batch)) -> None:
                 conv = isinstance(linear_or_conv(model, name), nn.Conv2d)
-                for site in by_consumer[name]:
-                    a_SUP = by_unit(site, x, conv_consumer=conv, samples=samples).double().abs()
+                for site, slot in by_consumer[name]:
+                    a_SUP = by_unit(site, x, conv_consumer=conv, samples=samples, slot=slot)
+                    a_SUP = a_SUP.double().abs()
                     sums[site.name][0] += a_SUP.sum((0, 2)).cpu()
                     sums[site.name][1] += a_SUP.mean(2).square().sum(0).cpu()
                     sums[site.name][2] += (a_SUP > 0).sum((0, 2)).cpu()

@@ -47,7 +47,7 @@ def slopes(
         )
     loss = loss_for(model, batches, None)
     totals = {s.name: torch.zeros(s.units, dtype=torch.float64) for s in sites}
-    consumers = {s.consumer.module for s in sites}
+    consumers = {slot.module for s in sites for slot in s.consumers}
     device = device_of(model)
     with undisturbed(model, grad=True):
         for batch in batches:
@@ -59,14 +59,15 @@ def slopes(
                 out = primary(moved.run(model))
             slope = _gradients(loss.per_sample(out, out.detach(), moved.labels).sum(), read)
             for site in sites:
-                name = site.consumer.module
-                conv = isinstance(linear_or_conv(model, name), nn.Conv2d)
-                sums_SU = 0
-                for x, g in zip(read[name], slope[name], strict=True):
-                    product = x.detach().double() * g.double()
-                    product_SUP = by_unit(site, product, conv_consumer=conv, samples=len(batch))
-                    sums_SU = sums_SU + product_SUP.sum(2)
-                assert isinstance(sums_SU, Tensor)
+                sums_SU = torch.zeros(len(batch), site.units, dtype=torch.float64, device=device)
+                for slot in site.consumers:
+                    conv = isinstance(linear_or_conv(model, slot.module), nn.Conv2d)
+                    for x, g in zip(read[slot.module], slope[slot.module], strict=True):
+                        product = x.detach().double() * g.double()
+                        product_SUP = by_unit(
+                            site, product, conv_consumer=conv, samples=len(batch), slot=slot
+                        )
+                        sums_SU += product_SUP.sum(2)
                 totals[site.name] += sums_SU.square().sum(0).cpu()
             progress("gradients")
     samples = sum(map(len, batches))

@@ -39,7 +39,9 @@ class SiteProfile:
     site: Site
     rule: Rule
     samples: np.ndarray  # int64 [B], samples seen
-    positions: np.ndarray  # int64 [B], positions seen (samples x positions a sample)
+    # int64 [B], positions seen (samples x positions a sample, those of each tensor that the site's
+    # consumers read)
+    positions: np.ndarray
     samples_active: np.ndarray  # int64 [B, N], samples with at least one active position
     positions_active: np.ndarray  # int64 [B, N]
     total: np.ndarray  # float64 [B, N], sum of activations over positions

@@ -83,6 +83,8 @@ def _restate_sizes(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
     elif isinstance(module, nn.Conv2d):
+        if module.groups > 1:  # whole groups go: each has as many outputs as before
+            module.groups = len(module.weight) // (module.out_channels // module.groups)
         module.out_channels, module.in_channels = module.weight.shape[:2]
         module.in_channels *= module.groups
     elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.weight is not None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from actprune.refit.moments import Moments
 from actprune.refit.ridge import choose_strength, ridge
 from actprune.running.substitute import Affine
-from actprune.sites.site import Site
+from actprune.sites.site import Site, Slot
 
 
 def predict_removed(
@@ -35,8 +35,8 @@ def predict_removed(
 
 
 def absorb(
-    layer: nn.Linear | nn.Conv2d, own: Affine, site: Site, kept: Tensor, removed: Tensor,
-    coefficients_RK: Tensor, intercept_R: Tensor,
+    layer: nn.Linear | nn.Conv2d, own: Affine, site: Site, slot: Slot, kept: Tensor,
+    removed: Tensor, coefficients_RK: Tensor, intercept_R: Tensor,
 ) -> Affine:  # fmt: skip
     """Move the removed units' predicted share into the kept weights and the bias.
 
@@ -45,8 +45,8 @@ def absorb(
 
     Args:
         own: the consumer's weights so far, with zeros at the removed units' columns.
+        slot: where the units lie in the consumer.
     """
-    slot = site.consumer
     start, stop = slot.offset, slot.offset + site.units * slot.repeat
     dense_DNM = (
         layer.weight.detach()

@@ -93,13 +93,14 @@ def refit_channels(
     """Ridge regression of the removed units on the kept ones, position by position."""
     affine = stream.own
     nothing = torch.zeros(0)
-    for site in sites:
+    conv = isinstance(layer, nn.Conv2d)
+    for site, slot in ((s, c) for s in sites for c in s.consumers if c.module == stream.name):
         removed = torch.tensor(cut.removes(site), dtype=torch.int64)
         if not len(removed):
             continue
         folds = Folds()
         for batch in batches:
-            a_SUP = by_unit(site, stream.input(batch), conv_consumer=isinstance(layer, nn.Conv2d))
+            a_SUP = by_unit(site, stream.input(batch), conv_consumer=conv, slot=slot)
             selecting = in_parts(batch.ids, seed, Part.SELECT)
             for chosen in (False, True):
                 index = (selecting == chosen).nonzero()
@@ -111,7 +112,7 @@ def refit_channels(
         coefficients, intercept = predict_removed(
             folds.fit, folds.select, kept, removed, settings.ridge
         )
-        affine = absorb(layer, affine, site, kept, removed, coefficients, intercept)
+        affine = absorb(layer, affine, site, slot, kept, removed, coefficients, intercept)
     return affine
 
 

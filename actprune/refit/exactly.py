@@ -30,13 +30,6 @@ def compensate_exactly(
     for site in sites:
         merges = {m.unit: m for m in settings.merges.get(site.name, ())}
         removed = [u for u in cut.removes(site) if u in merges]
-        name = site.consumer.module
-        norm = site.norms_after[0] if site.norms_after else None
-        if name in maps and settings.adds_bias and maps[name].bias is None:
-            weight = maps[name].weight
-            maps[name] = Affine(weight=weight, bias=weight.new_zeros(len(weight)), norm=norm)
-        if not removed:
-            continue
         kept = {u: i for i, u in enumerate(cut.keeps(site))}
         coefficients = torch.zeros(len(removed), len(kept), dtype=torch.float64)
         for r, unit in enumerate(removed):
@@ -48,11 +41,18 @@ def compensate_exactly(
                     )
                 coefficients[r, kept[source]] = value
         constants = torch.tensor([merges[u].constant for u in removed], dtype=torch.float64)
-        layer = linear_or_conv(model, name)
-        merged = absorb(
-            layer, maps[name], site, torch.tensor(list(kept)), torch.tensor(removed),
-            coefficients, constants,
-        )  # fmt: skip
-        bias = merged.bias if maps[name].bias is not None else None
-        maps[name] = Affine(weight=merged.weight, bias=bias, norm=norm)
+        for slot in site.consumers:
+            name, norm = slot.module, slot.norms_after[0] if slot.norms_after else None
+            if name in maps and settings.adds_bias and maps[name].bias is None:
+                weight = maps[name].weight
+                maps[name] = Affine(weight=weight, bias=weight.new_zeros(len(weight)), norm=norm)
+            if not removed:
+                continue
+            layer = linear_or_conv(model, name)
+            merged = absorb(
+                layer, maps[name], site, slot, torch.tensor(list(kept)), torch.tensor(removed),
+                coefficients, constants,
+            )  # fmt: skip
+            bias = merged.bias if maps[name].bias is not None else None
+            maps[name] = Affine(weight=merged.weight, bias=bias, norm=norm)
     return maps

@@ -29,7 +29,8 @@ def compensate_from_profile(
     A refit is per channel, and no unit sees what the layers before it have lost.
 
     Raises:
-        ActpruneError: if a refit is asked for and the profile has no Gram matrices.
+        ActpruneError: if a refit is asked for and the profile has no Gram matrices, or consumers
+            read a site's units from different tensors, whose statistics the profile adds up.
     """
     maps = without_compensation(model, sites, cut)
     if settings.kind == "none":
@@ -40,16 +41,22 @@ def compensate_from_profile(
             continue
         kept = torch.tensor(cut.keeps(site), dtype=torch.int64)
         stats = profile.site(site.name)
+        if len(site.watched) > 1 and not stats.constant[removed.numpy()].all():
+            raise ActpruneError(
+                f"Site {site.name!r}: {site.readers} read its units from different tensors, and "
+                f"the profile holds their sums only; give the calibration data."
+            )
         if settings.kind == "mean":
             coefficients = torch.zeros(len(removed), len(kept), dtype=torch.float64)
             intercept = torch.from_numpy(stats.mean)[removed]
         else:
             fit, select = _fold(stats, Part.FIT), _fold(stats, Part.SELECT)
             coefficients, intercept = predict_removed(fit, select, kept, removed, settings.ridge)
-        name = site.consumer.module
-        layer = linear_or_conv(model, name)
-        fitted = absorb(layer, maps[name], site, kept, removed, coefficients, intercept)
-        maps[name] = replace(fitted, norm=site.norms_after[0] if site.norms_after else None)
+        for slot in site.consumers:
+            name = slot.module
+            layer = linear_or_conv(model, name)
+            fitted = absorb(layer, maps[name], site, slot, kept, removed, coefficients, intercept)
+            maps[name] = replace(fitted, norm=slot.norms_after[0] if slot.norms_after else None)
     return maps
 
 

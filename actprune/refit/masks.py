@@ -13,12 +13,12 @@ from actprune.sites.site import Site
 
 
 def removed_entries(sites: Sequence[Site], cut: Cut) -> dict[str, Tensor]:
-    """Per consumer that loses inputs, in running order: the entries removed, int64 ascending."""
+    """Per consumer that loses inputs: the entries removed, int64 ascending."""
     gone: dict[str, list[Tensor]] = {}
     for site in sites:
         units = cut.removes(site)
-        if units:
-            gone.setdefault(site.consumer.module, []).append(site.consumer.index(units))
+        for consumer in site.consumers if units else ():
+            gone.setdefault(consumer.module, []).append(consumer.index(units))
     return {name: torch.cat(parts).sort().values for name, parts in gone.items()}
 
 

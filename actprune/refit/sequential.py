@@ -80,8 +80,7 @@ def compensate(
             if settings.kind == "mean":
                 fitted = shift_mean(stream, layer, gone[name], batches)
             elif settings.granularity == "channel":
-                here = [s for s in sites if s.consumer.module == name]
-                fitted = refit_channels(stream, layer, here, cut, batches, settings, seed)
+                fitted = refit_channels(stream, layer, sites, cut, batches, settings, seed)
             else:
                 fitted = refit_patches(
                     stream, layer, gone.get(name, NOTHING), batches, dense.take(name),

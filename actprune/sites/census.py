@@ -68,8 +68,8 @@ class Census(BaseModel):
                 macs -= layer.macs * (1 - prod(shapes["weight"]) / prod(weight))
         if adds_bias:
             # several sites may share a consumer (a concatenation), which gets one bias
-            cut_sites = [s for s in sites if cut.removes(s) and not s.norms_after]
-            for name in {site.consumer.module for site in cut_sites}:
+            consumers = [c for site in sites if cut.removes(site) for c in site.consumers]
+            for name in {c.module for c in consumers if not c.norms_after}:
                 tensors = self.layers[name].tensors
                 if "bias" not in tensors:
                     rows = after[name]["weight"][0]

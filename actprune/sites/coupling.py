@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,12 @@ from actprune.running.forward import in_one_line
 from actprune.running.outputs import primary
 from actprune.sites.feeds import without_saved_tensors
 from actprune.sites.guard import WorkExceededError, call_budget
+from actprune.sites.padded import map_padded_channels
 from actprune.sites.site import Slot
 
 CALLS_A_MODULE = 20_000  # building a graph makes about 500 calls a module
 LAYOUTS = 16  # of the units at one node; a sum of concatenations has 2
+ENTRIES = 4_000_000  # walked for one layer; a block of a stream has 5 to 8 nodes of N units
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 MIXERS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.LocalResponseNorm)
@@ -29,6 +31,14 @@ MIXERS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.L
 
 class RefusedError(Exception):
     """The layer's units cannot be removed; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coupled:
+    """What shrinks together with a layer's outputs."""
+
+    slots: tuple[Slot, ...]  # in no order
+    product: bool  # whether two of the tensors that hold the units are multiplied with each other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,6 +72,7 @@ class Couplings:
                     verbose=False,
                 )
                 update_index_mapping(graph)
+                map_padded_channels(graph)
         except WorkExceededError:
             raise RefusedError(
                 "torch-pruning's trace of this model does not come to an end"
@@ -70,8 +81,8 @@ class Couplings:
             raise RefusedError(f"torch-pruning cannot trace this model ({in_one_line(e)})") from e
         return cls(graph=graph, names=names)
 
-    def slots(self, name: str, module: nn.Conv2d | nn.Linear) -> tuple[Slot, ...]:
-        """The producer, norms and consumer that share the outputs of `module`.
+    def of(self, name: str, module: nn.Conv2d | nn.Linear) -> Coupled:
+        """What shares the outputs of `module`.
 
         Raises:
             RefusedError: with the reason why these outputs cannot be removed as units.
@@ -80,18 +91,24 @@ class Couplings:
         if module not in self.graph.module2node:
             raise RefusedError("no path leads from it to the model's output")
         slots: list[Slot] = []
-        for target, pruning, index, root in self._group(module, units):
+        product = False
+        for node, pruning, index, root in (group := self._group(module, units)):
+            target = node.module
             if target not in self.names:
-                continue  # an operation without weights: activation, pooling, reshape, addition
+                # an operation without weights: activation, pooling, reshape, addition
+                product |= "Mul" in str(getattr(target, "_grad_fn", "")) and _joins(node, group)
+                continue
             role = "consumer"
             if isinstance(target, NORMS):
                 role = "norm"
-            elif target is module and self.graph.is_out_channel_pruning_fn(pruning):
+            elif is_depthwise(target):
+                role = "grouped"
+            elif self.graph.is_out_channel_pruning_fn(pruning):
                 role = "producer"
             slots.append(_slot(self.names[target], role, index, root, units))
-        return tuple(slots)
+        return Coupled(slots=tuple(slots), product=product)
 
-    def _check(self, module: nn.Module, target: Any, pruning: Any) -> None:
+    def _check(self, module: nn.Module, target: Any) -> None:
         """Raise RefusedError if the outputs of `module` may not be coupled with `target`."""
         if isinstance(target, _OutputOp):
             raise RefusedError("its units are the model's output")
@@ -104,24 +121,25 @@ class Couplings:
             raise RefusedError(f"{other} ({type(target).__name__}) mixes its units")
         if not isinstance(target, (nn.Linear, nn.Conv2d)):
             raise RefusedError(f"it is coupled with {other} ({type(target).__name__})")
-        if isinstance(target, nn.Conv2d) and target.groups != 1:
-            raise RefusedError(f"{other} is a grouped convolution")
-        if target is not module and self.graph.is_out_channel_pruning_fn(pruning):
+        if isinstance(target, nn.Conv2d) and target.groups != 1 and not is_depthwise(target):
             raise RefusedError(
-                f"its units are coupled with those of {other}, as in a residual stream"
+                f"{other} is a grouped convolution ({target.groups} groups of "
+                f"{target.in_channels // target.groups} channels): single channels would leave its "
+                f"groups unequal"
             )
+        if target is module and is_depthwise(target):
+            raise RefusedError("it is a depthwise convolution, whose units are those it reads")
 
     def _group(self, module: nn.Module, units: int) -> list[tuple[Any, Any, list[int], list[int]]]:
-        """(module, pruning function, entries, their units) for everything that shrinks together.
+        """(node, pruning function, entries, their units) for everything that shrinks together.
 
         torch-pruning's own walk over its graph never ends where a cycle of slices and
         concatenations (rotary embeddings) maps the units to new entries at every turn, and slows
-        down on the way there. This is the same walk with a limit on the layouts of one node, and
-        it ends at the first coupling that rules a cut out: the stream of a deep transformer is
-        never walked through.
+        down on the way there. This is the same walk with a limit on the layouts of one node and on
+        the entries of all, and it ends at the first coupling that rules a cut out.
 
         Raises:
-            RefusedError: if there are more layouts, a coupling rules a cut out, or torch-pruning
+            RefusedError: if there are more of them, a coupling rules a cut out, or torch-pruning
                 fails.
         """
         try:
@@ -134,10 +152,11 @@ class Couplings:
     def _walk(self, module: nn.Module, units: int) -> list[tuple[Any, Any, list[int], list[int]]]:
         root = self.graph.module2node[module]
         start = (root, self.graph.get_pruner_of_module(module).prune_out_channels)
-        self._check(module, module, start[1])
+        self._check(module, module)
         layouts: dict[tuple[Any, Any], list[list[_HybridIndex]]] = {}
         stack = [(start, [_HybridIndex(idx=u, root_idx=u) for u in range(units)])]
         layouts[start] = [stack[0][1]]
+        walked = 0
         while stack:
             (node, pruning), entries = stack.pop()
             for dep in node.dependencies:
@@ -151,8 +170,9 @@ class Couplings:
                 if not found or found in known:
                     continue
                 if not known:
-                    self._check(module, dep.target.module, dep.handler)
-                if len(known) >= LAYOUTS:
+                    self._check(module, dep.target.module)
+                walked += len(found)
+                if len(known) >= LAYOUTS or walked > ENTRIES:
                     raise RefusedError("torch-pruning's search for its couplings does not end")
                 known.append(found)
                 stack.append((reached, found))
@@ -163,8 +183,21 @@ class Couplings:
                 for i in entries:
                     merged.setdefault(i.idx, i.root_idx)
             if merged:
-                group.append((node.module, pruning, list(merged), list(merged.values())))
+                group.append((node, pruning, list(merged), list(merged.values())))
         return group
+
+
+def _joins(node: Any, group: Sequence[tuple[Any, Any, list[int], list[int]]]) -> bool:
+    """Whether the node is reached by the units from two sides."""
+    return len({id(n) for n, *_ in group} & {id(n) for n in node.inputs}) > 1
+
+
+def is_depthwise(module: Any) -> bool:
+    """Whether each of its outputs is made of one input channel, its own."""
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.groups == module.in_channels == module.out_channels > 1
+    )
 
 
 def _slot(name: str, role: Any, index: list[int], root: list[int], units: int) -> Slot:

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
 from actprune.data.batch import Batch
-from actprune.running.joins import tapping
-from actprune.running.offloaded import identities
 from actprune.running.state import undisturbed
 from actprune.running.wrapped import unwrapped
 from actprune.sites.calls import Calls, observe_calls
 from actprune.sites.census import Census, take_census
 from actprune.sites.coupling import Couplings, RefusedError
 from actprune.sites.feeds import Feed, find_feeds
-from actprune.sites.proof import fits, flows_only_through
+from actprune.sites.proposed import WEIGHTED, cuttable_sites, sharing
 from actprune.sites.quantized import quantized_layers
-from actprune.sites.site import Site, Slot
+from actprune.sites.site import Site
 from actprune.sites.trial import objection
 from actprune.sites.watched import watched_sites
 
 FEW = 2  # samples that a model is traced on,
 SHORT = 32  # and tokens of each, where they are windows of packed text
-WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +70,13 @@ def survey(model: nn.Module, batch: Batch) -> Survey:
             sites, reasons = [], dict.fromkeys(layers, str(e))
         else:
             with torch.no_grad():
-                sites, reasons = _sort(model, few, couplings, calls, layers)
+                sites, reasons = cuttable_sites(model, few, couplings, calls, layers)
         feeds = find_feeds(model, few)
     packed = quantized_layers(model)
     for site in sites:
         for layer in _touched([site]):
             if layer in packed:
-                reasons[site.name] = packed[layer]
+                reasons |= _against(site, packed[layer])
     reasons |= packed
     sites = [s for s in sites if s.name not in reasons]
     with undisturbed(model):
@@ -89,14 +84,16 @@ def survey(model: nn.Module, batch: Batch) -> Survey:
         for site in sites:
             reason = objection(model, few, site, census)
             if reason is not None:
-                reasons[site.name] = reason
+                reasons |= _against(site, reason)
         sites = [s for s in sites if s.name not in reasons]
         touched = set(_touched(sites))
-        taken = touched | _sharing(model)
+        taken = touched | sharing(model)
         if few is not whole:
             census = take_census(model, whole, sorted(touched))
         feeds = [f for f in feeds if taken.isdisjoint((*f.makers, f.consumer))]
         watched = watched_sites(model, few, feeds, calls)
+    for site in sites:
+        reasons |= _coupled(site)
     for site in watched:
         obstacle = _obstacle(model, site, reasons)
         sites.append(site.model_copy(update={"obstacle": obstacle}))
@@ -115,6 +112,19 @@ def survey(model: nn.Module, batch: Batch) -> Survey:
             update={"layers": {n: x for n, x in census.layers.items() if n in touched}}
         ),
     )
+
+
+def _against(site: Site, reason: str) -> dict[str, str]:
+    """The reason against a proposed site, for each layer that makes its units."""
+    return {p.module: reason for p in site.producers}
+
+
+def _coupled(site: Site) -> dict[str, str]:
+    """What is said of the layers that share a site's units and do not give it its name."""
+    together = f"it makes the units of site {site.name} together with that layer"
+    within = f"its channels are cut with the units of site {site.name}"
+    found = {p.module: together for p in site.producers if p.module != site.name}
+    return {s.module: within for s in site.slots if s.role == "grouped"} | found
 
 
 def _obstacle(model: nn.Module, site: Site, reasons: Mapping[str, str]) -> str:
@@ -141,84 +151,3 @@ def _routed(feeds: Sequence[Feed], calls: Mapping[str, Calls]) -> dict[str, str]
 
 def _touched(sites: Sequence[Site]) -> list[str]:
     return sorted({slot.module for site in sites for slot in site.slots})
-
-
-def _sort(
-    model: nn.Module,
-    batch: Batch,
-    couplings: Couplings,
-    calls: Mapping[str, Calls],
-    layers: Mapping[str, nn.Module],
-) -> tuple[list[Site], dict[str, str]]:
-    """The sites proved by intervention, and the reason against each other layer."""
-    shared = _sharing(model)
-    sites: list[Site] = []
-    reasons: dict[str, str] = {}
-    for name, module in layers.items():
-        try:
-            _check_layer(name, module, calls, shared)
-            assert isinstance(module, (nn.Linear, nn.Conv2d))
-            site = _site(name, module, couplings.slots(name, module))
-            for slot in site.slots:
-                _check_layer(slot.module, model.get_submodule(slot.module), calls, shared)
-            consumer = site.consumer.module
-            if not fits(model, site):
-                raise RefusedError(f"its units are rearranged on the way to {consumer}")
-            if not calls[consumer].samples_first:
-                raise RefusedError(f"the first axis of what {consumer} reads is not the samples")
-            if not flows_only_through(model, batch, site):
-                raise RefusedError(f"its units reach the output by another way than {consumer}")
-            sites.append(site.model_copy(update={"norms_after": _norms_after(model, batch, site)}))
-        except RefusedError as e:
-            reasons[name] = str(e)
-    return sites, reasons
-
-
-def _sharing(model: nn.Module) -> set[str]:
-    """The modules that share a parameter of their own with another one."""
-    identity = identities(model)
-    owners = Counter(identity.values())
-    return {name.rpartition(".")[0] for name, x in identity.items() if owners[x] > 1}
-
-
-def _check_layer(
-    name: str, module: nn.Module, calls: Mapping[str, Calls], shared: Set[str]
-) -> None:
-    if isinstance(module, WEIGHTED) and not isinstance(module, (nn.Linear, nn.Conv2d)):
-        raise RefusedError(f"{name} is a {type(module).__name__}; only Conv2d is supported so far")
-    if parametrize.is_parametrized(module):
-        raise RefusedError(f"the weight of {name} is parametrized; remove the parametrization")
-    if isinstance(module, WEIGHTED):
-        if not isinstance(module._parameters.get("weight"), nn.Parameter):
-            raise RefusedError(f"the weight of {name} is computed from other tensors, not its own")
-        if type(module).forward not in (nn.Linear.forward, nn.Conv2d.forward):
-            raise RefusedError(f"{name} ({type(module).__name__}) has a forward of its own")
-    runs = calls[name].count if name in calls else 0
-    if runs != 1:
-        raise RefusedError(f"{name} runs {runs} times in one forward pass")
-    if calls[name].by_keyword:
-        raise RefusedError(f"{name} is given its input by keyword; pass it as the first argument")
-    if name in shared:
-        raise RefusedError(f"{name} shares a parameter with another layer")
-    if isinstance(module, nn.Conv2d) and module.padding_mode != "zeros":
-        raise RefusedError(f"{name} pads by {module.padding_mode!r}; only 'zeros' is supported")
-
-
-def _site(name: str, module: nn.Linear | nn.Conv2d, slots: tuple[Slot, ...]) -> Site:
-    consumers = [s.module for s in slots if s.role == "consumer"]
-    if not consumers:
-        raise RefusedError("no layer reads its units: they are the model's output")
-    if len(consumers) > 1:
-        raise RefusedError(f"several layers read its units: {', '.join(consumers)}")
-    units = module.weight.shape[0]
-    if units < 2:
-        raise RefusedError("it has a single unit")
-    kind = "conv" if isinstance(module, nn.Conv2d) else "linear"
-    return Site(name=name, kind=kind, units=units, slots=slots)
-
-
-def _norms_after(model: nn.Module, batch: Batch, site: Site) -> tuple[str, ...]:
-    names = {m: n for n, m in model.named_modules()}
-    with tapping(model, site.consumer.module) as tap:
-        batch.run(model)
-    return tuple(names[m] for m in tap.norms)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -26,30 +28,30 @@ def fits(model: nn.Module, site: Site) -> bool:
 
 
 def flows_only_through(model: nn.Module, batch: Batch, site: Site) -> bool:
-    """Whether half of the site's units reach the output through the consumer's slots alone.
+    """Whether half of the site's units reach the output through the consumers' slots alone.
 
-    The consumer's inputs are zeroed at these units, and the producer's outputs overwritten there
-    once with zeros, once with noise: if every path runs through the zeroed slots, all tensors of
-    the two outputs agree (ours). The tolerance is rounding: both runs add the same numbers in the
-    same order.
+    The consumers' inputs are zeroed at these units, and the outputs of all producers overwritten
+    there once with zeros, once with noise: if every path runs through the zeroed slots, all tensors
+    of the two outputs agree (ours). The tolerance is rounding: both runs add the same numbers in
+    the same order.
     """
     generator = torch.Generator().manual_seed(0)
     units = torch.randperm(site.units, generator=generator)[: max(1, site.units // 2)]
-    axis = 1 if isinstance(model.get_submodule(site.producer.module), nn.Conv2d) else -1
+    slot_of = {p.module: p for p in site.producers}
+    seed_of = {name: 1 + i for i, name in enumerate(slot_of)}
 
     def run(noise: bool) -> list[Tensor]:
-        def disturb(_name: str, _input: Tensor, out: Tensor) -> Tensor:
+        def disturb(name: str, _input: Tensor, out: Tensor) -> Tensor:
+            axis = _axis(model.get_submodule(name))
+            entries = slot_of[name].index(units)
             shape = list(out.shape)
-            shape[axis] = len(units)
+            shape[axis] = len(entries)
             value = torch.zeros(shape)
             if noise:
-                value = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-            return out.index_copy(axis, units.to(out.device), value.to(out.device, out.dtype))
+                value = torch.randn(shape, generator=torch.Generator().manual_seed(seed_of[name]))
+            return out.index_copy(axis, entries.to(out.device), value.to(out.device, out.dtype))
 
-        with (
-            changing_outputs(model, [site.producer.module], disturb),
-            zeroing(model, site, units),
-        ):
+        with changing_outputs(model, slot_of, disturb), zeroing(model, site, units):
             return list(every_tensor(batch.run(model)))
 
     quiet, loud = run(noise=False), run(noise=True)
@@ -73,21 +75,22 @@ def agree(a: list[Tensor], b: list[Tensor], tolerance: Callable[[float], float])
     return True
 
 
-class zeroing:
-    """Zero the consumer's inputs at the given units of a site while the block runs."""
+@contextmanager
+def zeroing(model: nn.Module, site: Site, units: Tensor) -> Iterator[None]:
+    """Zero the consumers' inputs at the given units of a site while the block runs."""
+    entries_of = {slot.module: slot.index(units) for slot in site.consumers}
+    with ExitStack() as hooks:
+        for name, entries in entries_of.items():
+            hook = partial(_without, entries)
+            hooks.callback(model.get_submodule(name).register_forward_pre_hook(hook).remove)
+        yield
 
-    def __init__(self, model: nn.Module, site: Site, units: Tensor) -> None:
-        self._module = model.get_submodule(site.consumer.module)
-        self._columns = site.consumer.index(units)
 
-    def __enter__(self) -> None:
-        axis = 1 if isinstance(self._module, nn.Conv2d) else -1
+def _without(entries: Tensor, layer: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    x = args[0].index_fill(_axis(layer), entries.to(args[0].device), 0.0)
+    return (x, *args[1:])
 
-        def hook(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            x = args[0].index_fill(axis, self._columns.to(args[0].device), 0.0)
-            return (x, *args[1:])
 
-        self._handle = self._module.register_forward_pre_hook(hook)
-
-    def __exit__(self, *_: object) -> None:
-        self._handle.remove()
+def _axis(layer: nn.Module) -> int:
+    """Of its inputs' and outputs' channels or features."""
+    return 1 if isinstance(layer, nn.Conv2d) else -1

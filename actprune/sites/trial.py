@@ -21,7 +21,7 @@ from actprune.sites.site import AXES, Site
 
 
 def objection(model: nn.Module, batch: Batch, site: Site, census: Census) -> str | None:
-    """Why `site` cannot be cut although its units flow through the consumer alone, or None.
+    """Why `site` cannot be cut although its units flow through the consumers alone, or None.
 
     One unit is taken out of every tensor: the number left then shares no factor with the dense
     number, so that sizes fixed in the model's code show. The output must be that of the dense model
@@ -49,10 +49,13 @@ def objection(model: nn.Module, batch: Batch, site: Site, census: Census) -> str
 @contextmanager
 def without(model: nn.Module, site: Site, units: Tensor) -> Iterator[None]:
     """The model without some units of `site` while the block runs; its own tensors come back."""
-    swapped: list[tuple[dict[str, Any], str, Tensor]] = []
+    swapped: list[tuple[dict[str, Any], str, Any]] = []
     try:
         for slot in site.slots:
             module = model.get_submodule(slot.module)
+            if slot.role == "grouped":
+                swapped.append((module.__dict__, "groups", module.groups))
+                module.groups = module.groups - len(units)  # pyright: ignore
             for name, axis in AXES[slot.role].items():
                 learnt = module._parameters.get(name) is not None
                 registry: dict[str, Any] = module._parameters if learnt else module._buffers

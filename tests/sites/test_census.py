@@ -66,9 +66,8 @@ def cuts(found: Survey) -> list[dict[str, list[int]]]:
 def pruned(model: nn.Module, found: Survey, cut: Cut, *, adds_bias: bool) -> nn.Module:
     small = copy.deepcopy(model)
     if adds_bias:
-        add_biases(
-            small, [s.consumer.module for s in found.sites if cut.removes(s) and not s.norms_after]
-        )
+        consumers = [c for s in found.sites if cut.removes(s) for c in s.consumers]
+        add_biases(small, [c.module for c in consumers if not c.norms_after])
     shrink(small, found.sites, cut, without_compensation(small, found.sites, cut))
     return small
 
@@ -135,5 +134,8 @@ def test_a_census_leaves_no_hooks_when_the_model_fails() -> None:
 
 
 def test_the_census_holds_the_layers_of_the_sites_only() -> None:
-    census = survey(residual(), as_batch(IMAGES, 0)).census
-    assert sorted(census.layers) == ["conv1", "conv2", "norm1"]
+    model = residual()
+    model.add_module("tail", nn.Linear(4, 2))
+    model.run = lambda m, x, run=model.run: m.tail(run(m, x).softmax(-1))  # pyright: ignore
+    census = survey(model, as_batch(IMAGES, 0)).census
+    assert sorted(census.layers) == ["conv1", "conv2", "head", "norm1", "norm2", "stem"]

@@ -99,18 +99,18 @@ def test_flattened_channels_repeat_by_height_times_width() -> None:
     assert [s.norms_after for s in found.sites] == [("5",), ("9",), ()]
 
 
-def test_the_inside_of_a_residual_block_is_a_site_and_the_stream_is_not() -> None:
+def test_the_inside_of_a_residual_block_is_a_site_and_so_is_the_stream() -> None:
     found = look(residual(), IMAGES)
-    assert names(found) == ["conv1"]
-    assert found.sites[0].norms_after == ("norm2",)
-    assert (
-        reason(found, "stem")
-        == "its units are coupled with those of conv2, as in a residual stream"
-    )
-    assert (
-        reason(found, "conv2")
-        == "its units are coupled with those of stem, as in a residual stream"
-    )
+    assert [(s.name, s.kind) for s in found.sites] == [("stem", "residual"), ("conv1", "conv")]
+    assert found.sites[1].norms_after == ("norm2",)
+    assert slots(found, "stem") == [
+        ("stem", "producer", 0, 1),
+        ("conv2", "producer", 0, 1),
+        ("norm2", "norm", 0, 1),
+        ("conv1", "consumer", 0, 1),
+        ("head", "consumer", 0, 1),
+    ]
+    assert reason(found, "conv2") == "it makes the units of site stem together with that layer"
 
 
 def test_concatenated_layers_are_two_sites_with_offsets_in_one_consumer() -> None:
@@ -191,11 +191,19 @@ def attend(m: Any, x: Tensor) -> Tensor:
 REFUSED: dict[str, tuple[Callable[[], nn.Module], Any, str, str]] = {
     "depthwise": (
         lambda: nn.Sequential(conv(3, 4), conv(4, 4, groups=4), conv(4, 2)),
-        IMAGES, "0", "1 is a grouped convolution",
+        IMAGES, "1", "its channels are cut with the units of site 0",
+    ),
+    "depthwise on the images": (
+        lambda: nn.Sequential(conv(3, 3, groups=3), conv(3, 2)),
+        IMAGES, "0", "it is a depthwise convolution, whose units are those it reads",
+    ),
+    "depthwise with a multiplier": (
+        lambda: nn.Sequential(conv(3, 4), conv(4, 8, groups=4), conv(8, 2)),
+        IMAGES, "0", "1 is a grouped convolution (4 groups of 1 channels)",
     ),
     "grouped": (
         lambda: nn.Sequential(conv(3, 4), conv(4, 6, groups=2), conv(6, 2)),
-        IMAGES, "1", "1 is a grouped convolution",
+        IMAGES, "1", "1 is a grouped convolution (2 groups of 2 channels): single channels would",
     ),
     "layer norm": (
         lambda: nn.Sequential(nn.Linear(10, 8), nn.LayerNorm(8), nn.Linear(8, 3)),
@@ -223,12 +231,6 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Any, str, str]] = {
     "never called": (
         lambda: Model(act, **linear(), idle=nn.Linear(3, 3)),
         VECTORS, "idle", "idle runs 0 times in one forward pass",
-    ),
-    "two readers": (
-        lambda: Model(
-            lambda m, x: (lambda h: m.o(h) + m.p(h))(F.relu(m.a(x))), **linear(), p=nn.Linear(8, 4)
-        ),
-        VECTORS, "a", "several layers read its units: ",
     ),
     "bare parameter": (scaled_by_a_parameter, VECTORS, "a", "coupled with a bare parameter"),
     "functional consumer": (into_a_matrix, VECTORS, "a", "its units are the model's output"),
@@ -299,7 +301,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Any, str, str]] = {
             lambda m, x: m.o(torch.cat([m.a(x), m.b(x)], 1).flatten(1)),
             a=conv(3, 4), b=conv(3, 5), o=nn.Linear(9 * 64, 2),
         ),
-        IMAGES, "a", "its units are coupled with those of b",
+        IMAGES, "a", "its units reach the output by another way than o",
     ),
     "multiplied by a gate": (
         lambda: Model(

@@ -6,7 +6,7 @@ P = N * M columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
 
@@ -46,7 +46,7 @@ class Evidence:
     covariance: Callable[[], Tensor]  # of the consumer's columns [P, P] or of the units [N, N]
     seed: int
     sizes: Callable[[], Sizes] = _not_gathered
-    columns: Callable[[], Halves] = _not_gathered  # sums of the consumer's columns
+    columns: Callable[[], Mapping[str, Halves]] = _not_gathered  # sums of each consumer's columns
     slope: Callable[[], np.ndarray] = _not_gathered  # see `slopes.slopes`, float64 [N]
 
     @property

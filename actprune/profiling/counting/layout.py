@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from actprune.errors import ActpruneError
-from actprune.sites.site import Site
+from actprune.sites.site import Site, Slot
 
 
-def by_unit(site: Site, x: Tensor, *, conv_consumer: bool, samples: int | None = None) -> Tensor:
-    """The units of `site` in its consumer's input `x`.
+def by_unit(
+    site: Site,
+    x: Tensor,
+    *,
+    conv_consumer: bool,
+    samples: int | None = None,
+    slot: Slot | None = None,
+) -> Tensor:
+    """The units of `site` in its consumer's input `x`; `slot`: that consumer, if not the first.
 
     Convolution: [S, C, H, W] -> [S, U, H*W]. Linear: [S, F] or [S, T, F] -> [S, U, T * repeat];
     flattened channels give their pixels as positions. A flat site's [S * T, F] -> [S, U, T] needs
@@ -18,7 +28,7 @@ def by_unit(site: Site, x: Tensor, *, conv_consumer: bool, samples: int | None =
     Raises:
         ActpruneError: if the rows of a flat site are not as many for each of the samples.
     """
-    slot = site.consumer
+    slot = slot or site.consumer
     width = site.units * slot.repeat
     if site.flat:
         assert samples is not None
@@ -35,3 +45,14 @@ def by_unit(site: Site, x: Tensor, *, conv_consumer: bool, samples: int | None =
         return x_STF.transpose(1, 2)  # [S, U, T]
     s, t, _ = x_STF.shape
     return x_STF.reshape(s, t, site.units, slot.repeat).transpose(1, 2).flatten(2)
+
+
+def side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """What several consumers read of one site, [S, U, P each], as [S, U, all P].
+
+    Where they read equally many positions, the values of one position lie together, so that
+    positions stay in order, as the documents of a window do.
+    """
+    if len({x.shape for x in parts}) == 1:
+        return torch.stack(list(parts), dim=3).flatten(2)
+    return torch.cat(list(parts), dim=2)

@@ -108,7 +108,7 @@ class Ledger:
             backend = "native"
         self._reduced += a_SUP.numel()
         for piece in self._rows.pieces:
-            part = a_SUP[piece.samples, :, piece.positions]
+            part = piece.of(a_SUP)
             unit_stats_into(
                 self._page[:, piece.rows, columns],
                 part,

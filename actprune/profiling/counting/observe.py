@@ -1,4 +1,7 @@
-"""One forward pass, seen at every site."""
+"""One forward pass, seen at every site.
+
+Where consumers read a site's units from different tensors, the positions of all count.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from actprune.data.batch import Batch
-from actprune.profiling.counting.layout import by_unit
+from actprune.profiling.counting.layout import by_unit, side_by_side
 from actprune.running.forward import run_checked
 from actprune.running.hooks import watching_inputs
-from actprune.sites.site import Site
+from actprune.sites.site import Site, Slot
 
 See = Callable[[str, Tensor], None]  # (site name, activations [S, U, P])
 
@@ -38,18 +41,29 @@ def watching_sites(
     samples: int,
     unless: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:
-    """Call `see` at each site in the forward passes of `samples` samples run inside the block,
+    """Call `see` once at each site in every forward pass of `samples` samples run inside the block,
     less those that run while `unless()` holds."""
-    by_consumer: dict[str, list[Site]] = {}
+    by_consumer: dict[str, list[tuple[Site, Slot]]] = {}
     for site in sites:
-        by_consumer.setdefault(site.consumer.module, []).append(site)
+        for slot in site.watched:
+            by_consumer.setdefault(slot.module, []).append((site, slot))
+    waiting: dict[str, list[Tensor]] = {}
 
     def split(consumer: str, x: Tensor) -> None:
         if unless():
             return
         conv = isinstance(model.get_submodule(consumer), nn.Conv2d)
-        for site in by_consumer[consumer]:
-            see(site.name, by_unit(site, x, conv_consumer=conv, samples=samples))
+        for site, slot in by_consumer[consumer]:
+            a_SUP = by_unit(site, x, conv_consumer=conv, samples=samples, slot=slot)
+            if len(site.watched) == 1:
+                see(site.name, a_SUP)
+                continue
+            if slot == site.watched[0]:
+                waiting[site.name] = []  # also after a pass that was broken off
+            # a copy: later layers may overwrite the tensor
+            waiting.setdefault(site.name, []).append(a_SUP.clone())
+            if len(waiting[site.name]) == len(site.watched):
+                see(site.name, side_by_side(waiting.pop(site.name)))
 
     with watching_inputs(model, by_consumer, split):
         yield

@@ -19,6 +19,15 @@ class Piece:
     samples: slice
     positions: slice
     rows: slice
+    width: int | None = None  # of the window that `positions` are of
+
+    def of(self, a_SUP: Tensor) -> Tensor:
+        """The rectangle; a site may have several values at each position of the window."""
+        if self.positions == ALL or self.width is None:
+            return a_SUP[self.samples, :, self.positions]
+        each = a_SUP.shape[2] // self.width
+        positions = slice(each * self.positions.start, each * self.positions.stop)
+        return a_SUP[self.samples, :, positions]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,6 +59,7 @@ class Rows:
                         samples=slice(window, window + 1),
                         positions=slice(start, start + length),
                         rows=slice(len(ids), len(ids) + 1),
+                        width=documents_T.shape[0],
                     )
                 )
                 ids.append(document)
