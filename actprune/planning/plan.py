@@ -151,6 +151,7 @@ def plan(
         "bytes": after.bytes / profile.census.bytes,
     }
     forecast = forecaster.probed(cut) if forecaster else None
+    local = forecaster.local(cut) if forecaster else None  # before the probes' own refits
     counts_only = forecaster.counts_only(rooms, counts) if forecaster and probes else None
     no_data = "no data were given to plan, only the profile"
     counts_reason = counts_only if isinstance(counts_only, str) else None
@@ -179,7 +180,7 @@ def plan(
         loss_kind=forecaster.loss.kind if forecaster else "unknown until data are given",
         forecast=forecast,
         forecast_reason=None if forecaster else no_data,
-        local=forecaster.local(cut) if forecaster else None,
+        local=local,
         counts_only=None if isinstance(counts_only, str) else counts_only,
         counts_only_reason=counts_reason or (None if counts_only else no_data),
         seconds=time.perf_counter() - start,
