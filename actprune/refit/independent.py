@@ -44,7 +44,8 @@ def compensate_from_profile(
         if len(site.watched) > 1 and not stats.constant[removed.numpy()].all():
             raise ActpruneError(
                 f"Site {site.name!r}: {site.readers} read its units from different tensors, and "
-                f"the profile holds their sums only; give the calibration data."
+                f"the profile holds their sums only; give the calibration data, or leave the site "
+                f"out (ignore)."
             )
         if settings.kind == "mean":
             coefficients = torch.zeros(len(removed), len(kept), dtype=torch.float64)

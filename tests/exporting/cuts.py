@@ -74,6 +74,6 @@ def half(spec: str, folder: Path) -> Cut:
     plan = actprune.plan(
         dense, seen, "units=50%", criterion="rare", compensation=actprune.Compensation(kind="mean")
     )
-    small = actprune.prune(dense, plan, seen)
+    small = actprune.prune(dense, plan, batches=data)
     actprune.save_pruned(small, dense, plan, folder)
     return Cut(spec=spec, dense=dense, small=small, folder=folder, x=data.inputs[0][:40])
