@@ -50,7 +50,8 @@ def cuts(device: str, seed: int) -> tuple[nn.Module, dict[str, nn.Module], actpr
     dense = cifar.resnet20().to(device)
     train = cifar.train(CALIBRATION, seed=seed)
     profile = actprune.profile(dense, train, seed=seed, spec=NET)
-    plan = actprune.plan(dense, profile, TARGET, batches=train, probes=False)
+    streams = [s.site.name for s in profile.sites if s.site.kind == "residual"]
+    plan = actprune.plan(dense, profile, TARGET, ignore=streams, batches=train, probes=False)
     bare = plan.model_copy(update={"compensation": PLAIN})
     return (
         dense,

@@ -28,9 +28,11 @@ def compensate_from_profile(
 
     A refit is per channel, and no unit sees what the layers before it have lost.
 
+    Where consumers read a site's units from different tensors, whose statistics the profile adds
+    up, one map fitted on all of them serves each.
+
     Raises:
-        ActpruneError: if a refit is asked for and the profile has no Gram matrices, or consumers
-            read a site's units from different tensors, whose statistics the profile adds up.
+        ActpruneError: if a refit is asked for and the profile has no Gram matrices.
     """
     maps = without_compensation(model, sites, cut)
     if settings.kind == "none":
@@ -41,12 +43,6 @@ def compensate_from_profile(
             continue
         kept = torch.tensor(cut.keeps(site), dtype=torch.int64)
         stats = profile.site(site.name)
-        if len(site.watched) > 1 and not stats.constant[removed.numpy()].all():
-            raise ActpruneError(
-                f"Site {site.name!r}: {site.readers} read its units from different tensors, and "
-                f"the profile holds their sums only; give the calibration data, or leave the site "
-                f"out (ignore)."
-            )
         if settings.kind == "mean":
             coefficients = torch.zeros(len(removed), len(kept), dtype=torch.float64)
             intercept = torch.from_numpy(stats.mean)[removed]

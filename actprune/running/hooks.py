@@ -14,16 +14,13 @@ def watching_inputs(
     model: nn.Module,
     names: Iterable[str],
     see: Callable[[str, Tensor], None],
-    *,
-    attached: bool = False,
 ) -> Iterator[None]:
-    """Call `see(name, input)` before each named module runs; no hook outlives the block. Only an
-    `attached` input can be asked for its gradient."""
+    """Call `see(name, input)` before each named module runs; no hook outlives the block."""
     with ExitStack() as hooks:
         for name in names:
 
             def hook(_: nn.Module, args: tuple[Any, ...], name: str = name) -> None:
-                see(name, args[0] if attached else args[0].detach())
+                see(name, args[0].detach())
 
             hooks.callback(model.get_submodule(name).register_forward_pre_hook(hook).remove)
         yield

@@ -66,7 +66,8 @@ def test_resnet56_takes_its_weights_on_the_command_line(tmp_path: Path) -> None:
         script.load()(["profile", f"{CIFAR}:resnet56_net", "--weights", str(weights), "--data",
                        f"{CIFAR}:train", "--samples", "96", "-o", str(out)])  # fmt: skip
     assert not e.value.code
-    assert len(load_profile(out).sites) == 27  # the inner channels of each block
+    kinds = [s.site.kind for s in load_profile(out).sites]
+    assert (kinds.count("conv"), kinds.count("residual")) == (27, 1)  # inside blocks; the stream
 
 
 @needs_assets

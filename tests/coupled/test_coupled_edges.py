@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 
+import pytest
 import torch
+import torch.nn.functional as F
 from coupled_models import build, data, images
 
 from actprune.auditing.activations import find_activations
 from actprune.data.batch import as_batch
+from actprune.planning.criteria import CRITERIA
 from actprune.planning.evidence import gather
 from actprune.planning.plan import plan
 from actprune.planning.result import Plan
@@ -53,6 +57,59 @@ def test_the_costs_of_several_readers_add_up() -> None:
 
     # float64 sums over 5,400 positions, in another order
     torch.testing.assert_close(each, expected, rtol=1e-10, atol=0)
+
+
+def test_every_criterion_ranks_the_units_of_a_stream() -> None:
+    model = build("resnet")
+    seen = profile(model, data())
+    sites = [s.site for s in seen.sites]
+    evidence = gather(model, seen, sites, list(data().batches(50)), seed=0)
+    for rank in CRITERIA.values():
+        found = rank(evidence["conv1"])
+        assert sorted(found.order) == list(range(6))
+        assert (found.harm >= 0).all()
+
+
+def test_a_gradient_is_that_of_what_goes_through_the_readers() -> None:
+    """By hand: a factor on the unit at every reader, and its gradient by central differences."""
+    model = build("resnet")
+    seen = profile(model, data())
+    sites = [s.site for s in seen.sites]
+    batches = list(data().batches(150))
+    slope = gather(model, seen, sites, batches, seed=0)["conv1"].slope()
+    consumers = [c.module for c in next(s for s in sites if s.name == "conv1").consumers]
+    labels = data().labels
+    assert labels is not None
+
+    def losses(unit: int, factor: float) -> torch.Tensor:
+        with ExitStack() as hooks, torch.no_grad():
+            for name in consumers:
+                hooks.callback(
+                    model.get_submodule(name)
+                    .register_forward_pre_hook(
+                        lambda _m, args: (args[0] * scale.view(1, -1, 1, 1),)
+                    )
+                    .remove
+                )
+            scale = torch.ones(6, dtype=torch.float64)
+            scale[unit] = factor
+            return F.cross_entropy(model(images()), labels, reduction="none")
+
+    step = 1e-5
+    for unit in range(6):
+        by_hand = (losses(unit, 1 + step) - losses(unit, 1 - step)) / (2 * step)
+        # central differences: an error of the order of step^2 and of rounding / step, 1e-10 each;
+        # a nonlinearity may bend within the step for some sample
+        assert slope[unit] == pytest.approx(float(by_hand.square().mean()), rel=1e-4)
+
+
+def test_measured_curves_of_a_stream_are_made() -> None:
+    model = build("resnet")
+    made = plan(
+        model, profile(model, data()), "units=60%", allocate="global", batches=data(), probes=False
+    )
+    assert {p.site.kind for p in made.sites} == {"conv", "residual"}
+    assert made.removed >= 10
 
 
 def test_the_norm_behind_a_reader_weighs_its_share() -> None:

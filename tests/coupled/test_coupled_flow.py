@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from actprune.data.batch import as_batch
 from actprune.data.source import Arrays
-from actprune.errors import ActpruneError
 from actprune.planning.plan import plan
 from actprune.planning.result import Plan
 from actprune.profiling.collect import profile
@@ -153,16 +152,22 @@ def test_a_profile_of_coupled_sites_is_read_back(tmp_path: Path) -> None:
     assert [s.site for s in again.sites] == [s.site for s in seen.sites]
 
 
-def test_without_data_consumers_of_different_tensors_cannot_be_compensated() -> None:
-    model = build("several readers")
+@pytest.mark.parametrize("kind", ["mean", "refit"])
+@pytest.mark.parametrize("name", ["several readers", "resnet"])
+def test_a_profile_can_stand_in_for_the_data(name: str, kind: str) -> None:
+    model = build(name)
     seen = profile(model, data(), gram=True)
-    made = plan(model, seen, "units=60%", criterion="residual")
-    with pytest.raises(ActpruneError) as e:
-        prune(model, made, seen)
-    assert str(e.value) == (
-        "Site 'a': b, c and d read its units from different tensors, and the profile holds their "
-        "sums only; give the calibration data."
-    )
+    settings = Compensation.model_validate({"kind": kind})
+    made = plan(model, seen, "units=60%", criterion="residual", compensation=settings)
+    small = prune(model, made, seen)
+    with masked(model, made, seen) as same:
+        # float64, as above
+        torch.testing.assert_close(outputs(small), outputs(same), rtol=1e-11, atol=1e-11)
+    bare = made.model_copy(update={"compensation": Compensation(kind="none")})
+    gaps = [
+        float((outputs(m) - outputs(model)).square().mean()) for m in (small, prune(model, bare))
+    ]
+    assert gaps[0] < gaps[1]
 
 
 def test_the_documents_of_a_window_are_told_apart_for_every_reader() -> None:
