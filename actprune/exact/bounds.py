@@ -22,14 +22,14 @@ from actprune.running.fastpath import module_by_module
 from actprune.running.forward import in_one_line
 from actprune.running.outputs import primary
 from actprune.running.state import device_of, undisturbed
-from actprune.sites.site import Site
+from actprune.sites.site import Site, Slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SiteBounds:
     """What holds for the units of one site on the whole box.
 
-    low, high: float64 [units], over all positions of what the consumer reads.
+    low, high: float64 [units], over all positions of what the consumers read.
     always: bool [units], above zero at every position where they enter the ReLU.
     path: the operations between producer and consumer, or None where they are not known.
     fixed: float64 [inputs of the producer], the one value that an input has on the box, else NaN.
@@ -71,25 +71,30 @@ def prove(model: nn.Module, sites: Sequence[Site], example: Batch, box: Box | No
         high = -low
     else:
         low, high = (b[None].to(one.device).clone() for b in box.bounds)
-    found: dict[str, SiteBounds] = {}
+    read: dict[str, list[SiteBounds]] = {s.name: [] for s in sites}
     inputs: dict[str, Tensor] = {}
     following = Following(RULES, STRUCTURAL)
 
     def watch(model: nn.Module) -> list[Any]:
         handles = []
         for site in sites:
-            if len(site.producers) > 1 or len(site.consumers) > 1:
-                continue  # a stream, whose sums these proofs do not follow
             producer = model.get_submodule(site.producer.module)
-            consumer = model.get_submodule(site.consumer.module)
             handles += [
                 producer.register_forward_pre_hook(_seeing_inputs(site, producer, inputs)),
                 producer.register_forward_hook(_naming(site, following)),
-                consumer.register_forward_pre_hook(_reading(site, inputs, following, found)),
             ]
+            for slot in site.consumers:
+                consumer = model.get_submodule(slot.module)
+                reading = _reading(site, slot, inputs, following, read[site.name])
+                handles.append(consumer.register_forward_pre_hook(reading))
         return handles
 
     _, stopped = _follow(model, example, Interval(low, high, one), following, watch)
+    found = {
+        s.name: _together(read[s.name])
+        for s in sites
+        if len(read[s.name]) == len(s.consumers)  # the pass came to all that read its units
+    }
     return Proof(sites=found, stopped=stopped)
 
 
@@ -142,6 +147,19 @@ def _follow(
     return out, following.unknown
 
 
+def _together(read: Sequence[SiteBounds]) -> SiteBounds:
+    """What holds at all consumers of a site at once; of several, no path is known."""
+    if len(read) == 1:
+        return read[0]
+    return replace(
+        read[0],
+        low=torch.stack([b.low for b in read]).amin(0),
+        high=torch.stack([b.high for b in read]).amax(0),
+        always=torch.stack([b.always for b in read]).all(0),
+        path=None,
+    )
+
+
 def _naming(site: Site, following: Following) -> Callable[..., None]:
     """Say whose units the producer's output holds."""
 
@@ -165,13 +183,17 @@ def _seeing_inputs(site: Site, layer: nn.Module, inputs: dict[str, Tensor]) -> C
 
 
 def _reading(
-    site: Site, inputs: dict[str, Tensor], following: Following, found: dict[str, SiteBounds]
+    site: Site,
+    slot: Slot,
+    inputs: dict[str, Tensor],
+    following: Following,
+    read: list[SiteBounds],
 ) -> Callable[..., None]:
     def hook(layer: nn.Module, args: tuple[Any, ...]) -> None:
         x = args[0]
         if not isinstance(x, Interval) or site.name not in inputs:
             return
-        columns = site.consumer.index(range(site.units))
+        columns = slot.index(range(site.units))
         low, high = (b.cpu()[columns].reshape(site.units, -1) for b in _extremes(x, layer))
         path = following.paths(x).get(site.name)
         always = torch.zeros(site.units, dtype=torch.bool)
@@ -182,8 +204,14 @@ def _reading(
             axis = 1 if site.kind == "conv" else before.ndim - 1
             if before.shape[axis] == site.units:
                 always = (before.transpose(0, axis).flatten(1).amin(1) > 0).cpu()
-        found[site.name] = SiteBounds(
-            low=low.amin(1), high=high.amax(1), always=always, path=path, fixed=inputs[site.name]
+        read.append(
+            SiteBounds(
+                low=low.amin(1),
+                high=high.amax(1),
+                always=always,
+                path=path,
+                fixed=inputs[site.name],
+            )
         )
 
     return hook

@@ -47,7 +47,8 @@ def exact_units(
     path = bounds.path
     producer = model.get_submodule(site.producer.module)
     grouped = getattr(producer, "groups", 1) != 1  # rows of two groups read other inputs
-    if path is None or not _in_order(path, site) or len(site.producers) != 1 or grouped:
+    alone = len(site.producers) == len(site.consumers) == 1
+    if path is None or grouped or not alone or not _in_order(path, site):
         return Exact(proved=proved, merges=())
     rows, bias, size = effective_rows(model, site)
     known = ~bounds.fixed.isnan()
@@ -110,8 +111,10 @@ def _in_order(path: tuple[str, ...], site: Site) -> bool:
     relu = path[norms : norms + 1] == ("relu",)
     behind = path[norms + relu :]
     pooled = behind.index("reshape") if "reshape" in behind else len(behind)
+    makers = (s for s in site.slots if s.role != "consumer")
     return (
-        path[:norms] == BEFORE * norms
+        all(s.repeat == 1 and s.role != "grouped" for s in makers)
+        and path[:norms] == BEFORE * norms
         and all(word in AFTER for word in behind)
         and all(word == "reshape" for word in behind[pooled:])
     )

@@ -110,7 +110,7 @@ def adversaries(model: nn.Module, box: Box, sites: list[Site], count: int) -> Te
         x = ((low + high) / 2)[None].repeat(site.units, *(1,) * len(box.shape)).requires_grad_()
         model(x)
         handle.remove()
-        per_unit = seen[0].flatten(2).sum(2) if site.kind == "conv" else seen[0]
+        per_unit = seen[0].flatten(2).sum(2) if seen[0].ndim == 4 else seen[0]
         (slope,) = torch.autograd.grad(per_unit.diagonal().sum(), x)
         found += [torch.where(slope > 0, high, low), torch.where(slope > 0, low, high)]
     return torch.cat(found).detach()
@@ -131,12 +131,13 @@ def test_no_input_in_the_box_leaves_the_bounds(
     proof = prove(model, sites, example, box)
     assert proof.stopped is None
     x = adversaries(model, box, sites, 200)
-    by_consumer = {s.consumer.module: s for s in sites}
+    readers = {slot.module for s in sites for slot in s.consumers}
 
     def see(name: str, a: Tensor) -> None:
-        for site in (s for s in sites if s.consumer.module == name):
+        slots = [(s, c) for s in sites for c in s.consumers if c.module == name]
+        for site, slot in slots:
             axis = 1 if a.ndim == 4 else -1
-            own = a.index_select(axis, site.consumer.index(range(site.units))).transpose(0, axis)
+            own = a.index_select(axis, slot.index(range(site.units))).transpose(0, axis)
             own = own.reshape(site.units, -1).double()
             known = proof.sites[site.name]
             # no tolerance: the bounds hold for what float32 makes of the network
@@ -145,7 +146,7 @@ def test_no_input_in_the_box_leaves_the_bounds(
             assert (own[known.never] == 0).all()
             assert known.high.isfinite().all()
 
-    with torch.no_grad(), watching_inputs(model, by_consumer, see):
+    with torch.no_grad(), watching_inputs(model, readers, see):
         out = model(x)
     found = enclosure(model, batch(x))
     assert not isinstance(found, str)
@@ -258,3 +259,27 @@ def test_two_inputs_or_none_of_numbers_prove_nothing() -> None:
     assert prove(model, sites, tokens, None).stopped == (
         "the model has other inputs than one of numbers"
     )
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_stream_is_silent_only_where_all_that_read_it_see_nothing(silent: bool) -> None:
+    """Two producers add up to a stream, read by a layer after its ReLU and by another after the
+    next: a unit is proved only if it is zero at both."""
+
+    def run(m: Any, x: Tensor) -> Tensor:
+        y = F.relu(m.stem(x))
+        return m.head(F.relu(y + m.two(F.relu(m.one(y)))))
+
+    torch.manual_seed(0)
+    model = Net(run, stem=nn.Linear(4, 6), one=nn.Linear(6, 5), two=nn.Linear(5, 6),
+                head=nn.Linear(6, 3)).eval()  # fmt: skip
+    with torch.no_grad():
+        model.stem.bias[2] = -50.0  # pyright: ignore
+        if silent:
+            model.two.bias[2] = -50.0  # pyright: ignore
+    example = batch(torch.rand(3, 4))
+    (stream,) = [s for s in survey(model, example).sites if s.kind == "residual"]
+    assert {c.module for c in stream.consumers} == {"one", "head"}
+    proof = prove(model, [stream], example, unit_box(4))
+    found = proof.sites[stream.name].never.nonzero().flatten().tolist()
+    assert (2 in found) == silent

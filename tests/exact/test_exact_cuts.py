@@ -242,3 +242,32 @@ def test_a_normalization_behind_the_consumer_takes_up_the_constant() -> None:
     assert verdict.exact is not None
     assert verdict.exact.beyond == 0
     assert verdict.exact.largest_difference < 1e-4  # 100 units of 6e-8 on sums of sizes below 10
+
+
+class Stream(nn.Module):
+    """A stream of six units, made by two layers and read by two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.one = nn.Linear(4, 6), nn.Linear(6, 5)
+        self.two, self.head = nn.Linear(5, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.stem(x).relu()
+        return self.head((y + self.two(self.one(y).relu())).relu())
+
+
+def test_silent_units_leave_a_stream_from_all_that_make_and_read_it() -> None:
+    torch.manual_seed(0)
+    model, x = Stream().eval(), torch.rand(300, 4)
+    with torch.no_grad():
+        model.stem.bias[2] = model.two.bias[2] = -50.0
+    planned, small, verdict = cut(model, x, target="lossless=proved", box="0:1")
+    assert planned.exact is not None
+    assert 2 in planned.exact.proved["stem"]
+    assert planned.exact.merged["stem"] == ()
+    left = 6 - len(planned.exact.proved["stem"])
+    assert small.get_submodule("two").get_parameter("weight").shape[0] == left
+    assert verdict.exact is not None
+    assert verdict.exact.beyond == 0
+    assert verdict.exact.largest_difference < 1e-5  # 50 units of 6e-8 on sums of sizes below 3

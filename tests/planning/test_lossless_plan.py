@@ -106,13 +106,27 @@ def test_dead_units_alone_need_no_compensation() -> None:
     model = mlp()
     with torch.no_grad():
         model[0].weight[4] = 1.0  # pyright: ignore
-        model[2].weight[[2, 9]] = 1.0  # pyright: ignore
+        model[2].weight[[2, 9]] = torch.randn(2, 12)  # pyright: ignore
     planned, small = made(model, samples(5))
     assert planned.sites[0].removed == (1, 7)
     assert 0 in planned.sites[1].removed
     assert planned.compensation.kind == "none"
     head = small.get_submodule("4")
     assert head.bias is None
+
+
+def test_units_always_on_for_any_input_merge_without_a_box() -> None:
+    model, x = mlp(), samples(5)
+    with torch.no_grad():  # sums of what is never negative, 5 and 12 above zero
+        model[2].weight[[2, 9]] = 1.0  # pyright: ignore
+    data = Arrays.of(x)
+    planned = plan(model, profile(model, data), "lossless=proved", batches=data)
+    small = prune(model, planned)
+    assert planned.exact is not None
+    assert planned.exact.box is None
+    assert len({2, 9} & set(planned.exact.merged["2"])) == 1  # they differ by 7, and 7 is no unit
+    # float32 sums of 12 terms below 100, taken in another order: 12 x 100 x 6e-8, through 10 more
+    assert gap(model, small, 100 * x) < 100 * 1e-3
 
 
 def test_a_site_that_never_moves_keeps_one_unit() -> None:
