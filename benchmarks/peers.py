@@ -7,7 +7,8 @@ Each method is brought to the largest model with at most the asked share of the 
 MACs, counted on the cut model. All may read the same calibration images, cut the same layers and
 are scored on the same test images; no gradient step is made. Each cell runs in a process of its
 own, whose peak memory is kept. Rows go to benchmarks/results/peers.jsonl as they come; what is
-there already is not run again, failures included unless --again; headline first.
+there already is not run again, failures included unless --again; headline first. At the end, and
+with --figures at once, docs/figures/peers.svg is drawn from the rows.
 """
 
 from __future__ import annotations
@@ -19,19 +20,28 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from actprune.errors import ActpruneError
-from benchmarks.harness import append, rows
+from benchmarks.harness import ROOT, append, rows
 from benchmarks.rivalry.cell import Cell, cells_of, run_apart
+from benchmarks.rivalry.figure import accuracies
 from benchmarks.rivalry.material import NETS
 from benchmarks.rivalry.methods import METHODS
 
 NAME = "peers"
 TARGETS = (50, 70, 30)
+FIGURE = ROOT / "docs" / "figures" / "peers.svg"
 TIMEOUT = 1_800.0  # seconds a cell may take
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, row by row."""
     asked = parsed(arguments)
+    if not asked.figures:
+        run_missing(asked)
+    FIGURE.write_text(accuracies(rows(NAME)) + "\n")
+
+
+def run_missing(asked: argparse.Namespace) -> None:
+    """The cells asked for that have no row yet."""
     done = {key(r) for r in rows(NAME) if not (asked.again and "error" in r)}
     cells = cells_of(asked.nets, asked.targets, asked.seeds, asked.methods, asked.test_images)
     cells = [c for c in cells if c.key not in done]
@@ -61,6 +71,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="of each cell")
     parser.add_argument("--timeout", type=float, default=TIMEOUT, help="seconds a cell may take")
     parser.add_argument("--again", action="store_true", help="run again what failed")
+    parser.add_argument("--figures", action="store_true", help="draw the rows, run nothing")
     asked = parser.parse_args(arguments)
     for option, given, known in (("nets", asked.nets, NETS), ("methods", asked.methods, METHODS)):
         for name in given:
