@@ -15,6 +15,7 @@ from actprune.data.batch import Batch
 
 WEIGHTED = (nn.Conv2d, nn.Linear)
 Importance: TypeAlias = Literal["magnitude", "taylor", "activation"]
+Metric: TypeAlias = Literal["magnitude", "taylor"]
 
 
 def torch_pruning_magnitude(
@@ -54,8 +55,10 @@ def torch_pruner(
         for name, value in seen.items():
             vars(small.get_submodule(name))["_importance"] = value
         chosen = [small.get_submodule(name) for name in layers]
-        ignored = [m for m in small.modules() if isinstance(m, WEIGHTED) and m not in chosen]
-        shares = {} if everywhere else dict.fromkeys(chosen, share_removed)
+        ignored: list[nn.Module] = [
+            m for m in small.modules() if isinstance(m, WEIGHTED) and m not in chosen
+        ]
+        shares: dict[Any, float] = {} if everywhere else dict.fromkeys(chosen, share_removed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             pruner = tp.pruner.MetaPruner(
@@ -97,19 +100,19 @@ def _activations(model: nn.Module, score: Any, batches: Sequence[Batch]) -> Mapp
     return {n: vars(m)["_importance"] for n, m in work.named_modules() if "_importance" in vars(m)}
 
 
-def kirigami_pruner(
+def kirigami_in_order(
     model: nn.Module,
     example: Batch,
     layers: Sequence[str],
-    metric: Literal["magnitude", "taylor"],
+    metric: Metric,
     calibration: Iterable[Batch],
     params_kept: float,
 ) -> tuple[Callable[[int], nn.Module], int]:
-    """torch-kirigami on the outputs of `layers` alone, within a budget of parameters.
+    """torch-kirigami on the outputs of `layers` alone, which compete within a budget of parameters.
 
-    Its budgets count parameters or channels. Its greedy order over all these channels together is
-    fixed, so that what a larger budget removes is the start of what a smaller one removes; any
-    such start is cut by its `plan_remove`, which needs no new search.
+    Its greedy order over all these channels together is fixed, so that what a larger budget
+    removes is the start of what a smaller one removes; any such start is cut by its `plan_remove`,
+    which needs no new search.
 
     Args:
         params_kept: the share of the model's parameters that the whole order leaves.
@@ -117,24 +120,11 @@ def kirigami_pruner(
     Returns:
         From how many of the order are removed to a pruned copy, and how many there are.
     """
-    from torch_kirigami import DependencyGraph
-    from torch_kirigami.pruning import (
-        Greedy,
-        GroupMagnitude,
-        ParameterBudget,
-        Pruner,
-        WeightTaylor,
-    )
+    from torch_kirigami.pruning import ParameterBudget, Pruner
 
-    planned = copy.deepcopy(model).eval()
-    gradients = mean_gradients(model, calibration) if metric == "taylor" else {}
-    for name, p in planned.named_parameters():
-        p.grad = gradients[name].clone() if name in gradients else None
-    score = WeightTaylor() if metric == "taylor" else GroupMagnitude(p=2)
-    pruner = Pruner(planned, graph=DependencyGraph.build(planned, args=(example.args[0],)))
-    space = pruner.discover_candidates(targets=list(layers))
-    budget = ParameterBudget.from_ratio(planned, round(1 - params_kept, 6))
-    order = pruner.plan(space, budget=budget, strategy=Greedy(score)).selected
+    pruner, space, strategy = _kirigami(model, example, layers, metric, calibration)
+    budget = ParameterBudget.from_ratio(pruner.model, round(1 - params_kept, 6))
+    order = pruner.plan(space, budget=budget, strategy=strategy).selected
     removes = {c.key: c.remove for c in space.candidates}
 
     def prune(removed: int) -> nn.Module:
@@ -142,6 +132,46 @@ def kirigami_pruner(
         return Pruner(copy.deepcopy(model).eval()).apply(plan)[0]  # plans fit any copy
 
     return prune, len(order)
+
+
+def kirigami_by_ratio(
+    model: nn.Module,
+    example: Batch,
+    layers: Sequence[str],
+    metric: Metric,
+    calibration: Iterable[Batch],
+) -> Callable[[float], nn.Module]:
+    """torch-kirigami on the outputs of `layers` alone: from the share removed of each to a pruned
+    copy."""
+    from torch_kirigami.pruning import ChannelRatio, Pruner
+
+    pruner, space, strategy = _kirigami(model, example, layers, metric, calibration)
+
+    def prune(share_removed: float) -> nn.Module:
+        plan = pruner.plan(space, budget=ChannelRatio(share_removed), strategy=strategy)
+        return Pruner(copy.deepcopy(model).eval()).apply(plan)[0]
+
+    return prune
+
+
+def _kirigami(
+    model: nn.Module,
+    example: Batch,
+    layers: Sequence[str],
+    metric: Metric,
+    calibration: Iterable[Batch],
+) -> tuple[Any, Any, Any]:
+    """A pruner of a copy of `model`, the channels it may remove, and its greedy strategy."""
+    from torch_kirigami import DependencyGraph
+    from torch_kirigami.pruning import Greedy, GroupMagnitude, Pruner, WeightTaylor
+
+    planned = copy.deepcopy(model).eval()
+    gradients = mean_gradients(model, calibration) if metric == "taylor" else {}
+    for name, p in planned.named_parameters():
+        p.grad = gradients[name].clone() if name in gradients else None
+    pruner = Pruner(planned, graph=DependencyGraph.build(planned, args=(example.args[0],)))
+    score = WeightTaylor() if metric == "taylor" else GroupMagnitude(p=2)
+    return pruner, pruner.discover_candidates(targets=list(layers)), Greedy(score)
 
 
 def reestimate_batchnorm(model: nn.Module, batches: Sequence[Batch]) -> nn.Module:

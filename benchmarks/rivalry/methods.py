@@ -15,7 +15,14 @@ from actprune.sites.find import survey
 from benchmarks.rivalry.material import Material, normalized, published
 from benchmarks.rivalry.search import Made, largest, macs_of
 from benchmarks.rivalry.widths import emp_widths, flap_widths, reshaped
-from benchmarks.rivals import Importance, kirigami_pruner, reestimate_batchnorm, torch_pruner
+from benchmarks.rivals import (
+    Importance,
+    Metric,
+    kirigami_by_ratio,
+    kirigami_in_order,
+    reestimate_batchnorm,
+    torch_pruner,
+)
 
 Side: TypeAlias = Literal["dense", "ours", "rival", "mixed"]
 Kind: TypeAlias = Literal["none", "mean", "refit"]
@@ -121,7 +128,7 @@ def torch_pruning(
     return replace(made, seconds=made.seconds + statistics)
 
 
-def kirigami(given: Material, share: float, *, metric: Literal["magnitude", "taylor"]) -> Made:
+def kirigami(given: Material, share: float, *, metric: Metric) -> Made:
     """torch-kirigami on the channels that we may cut too: the largest start of its order that
     fits, from a budget of parameters small enough."""
     example, layers, _ = _channels(given)
@@ -129,7 +136,7 @@ def kirigami(given: Material, share: float, *, metric: Literal["magnitude", "tay
     kept = 0.75 * share
     while kept > 0.01:
         start = time.perf_counter()
-        prune, most = kirigami_pruner(
+        prune, most = kirigami_in_order(
             given.dense, example, layers, metric, given.calibration.batches(), kept
         )
         searched = time.perf_counter() - start
@@ -138,6 +145,19 @@ def kirigami(given: Material, share: float, *, metric: Literal["magnitude", "tay
             return replace(made, seconds=made.seconds + searched)
         kept *= 0.6
     raise ActpruneError(f"torch-kirigami does not reach {100 * share:g} % of the MACs.")
+
+
+def kirigami_ratio(given: Material, share: float, *, metric: Metric) -> Made:
+    """torch-kirigami with the least ratio for each layer that fits, in steps of 1/64; the smallest
+    layer keeps at least one channel."""
+    example, layers, units = _channels(given)
+    start = time.perf_counter()
+    prune = kirigami_by_ratio(given.dense, example, layers, metric, given.calibration.batches())
+    statistics = time.perf_counter() - start
+    budget = share * macs_of(given.dense, example)
+    ratios = [i / 64 for i in range(1, 64) if i / 64 <= 1 - 1 / min(units)]
+    made = largest(prune, ratios, budget, example)
+    return replace(made, seconds=made.seconds + statistics)
 
 
 def restored(given: Material, share: float, *, before: Callable[[Material, float], Made]) -> Made:
@@ -180,11 +200,11 @@ def _tp(importance: Importance, words: str, *, everywhere: bool = False) -> Meth
     )
 
 
-def _kirigami(metric: Literal["magnitude", "taylor"], words: str) -> Method:
+def _kirigami(metric: Metric, words: str, cut: Callable[..., Made] = kirigami) -> Method:
     return Method(
         label=f"torch-kirigami {words}",
         side="rival",
-        cut=partial(kirigami, metric=metric),
+        cut=partial(cut, metric=metric),
         reads=metric == "taylor",
     )
 
@@ -228,4 +248,9 @@ METHODS: Mapping[str, Method] = {
     "kirigami-magnitude": _kirigami("magnitude", "magnitude"),
     "kirigami-magnitude+bn": _bn(_kirigami("magnitude", "magnitude")),
     "kirigami-taylor+bn": _bn(_kirigami("taylor", "Taylor")),
+    "kirigami-taylor-ratio": _kirigami("taylor", "Taylor, same share", kirigami_ratio),
+    "kirigami-magnitude-ratio+bn": _bn(
+        _kirigami("magnitude", "magnitude, same share", kirigami_ratio)
+    ),
+    "kirigami-taylor-ratio+bn": _bn(_kirigami("taylor", "Taylor, same share", kirigami_ratio)),
 }

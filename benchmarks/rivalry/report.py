@@ -26,6 +26,7 @@ class Entry:
     seeds: int
     accuracy: float  # 0 to 1
     loss: float  # nats
+    macs_kept: float
     params_kept: float
     images: int  # test images, over all seeds where each has others
     seconds: float | None  # over the seeds measured on a quiet machine
@@ -80,6 +81,7 @@ def _entry(cell: tuple[str, int, str], found: Sequence[Row]) -> Entry:
         seeds=len(found),
         accuracy=mean(r["accuracy"] for r in found),
         loss=mean(r["loss"] for r in found),
+        macs_kept=mean(r["macs_kept"] for r in found),
         params_kept=mean(r["params_kept"] for r in found),
         images=max(tested) if published(net) else sum(tested),
         seconds=mean(quiet) if quiet else None,
@@ -124,7 +126,7 @@ def network_table(net: str, rows: Iterable[Row]) -> str:
         )
         lines.append([method.label, *shown, "-".join(map(str, seeds)) or "0", *_costs(at)])
     head = ["method", *(f"{t} % of MACs" for t in TARGETS), "seeds"]
-    head += ["loss at 50 %", "parameters kept", "seconds", "peak MB"]
+    head += ["loss at 50 %", "MACs kept", "parameters kept", "seconds", "peak MB"]
     failed = [
         f"{METHODS[m].label} at {t} %: {why}"
         for (n, t, m), why in known.failures.items()
@@ -136,10 +138,11 @@ def network_table(net: str, rows: Iterable[Row]) -> str:
 
 def _costs(entry: Entry | None) -> list[str]:
     if entry is None:
-        return ["-"] * 4
+        return ["-"] * 5
     seconds = "busy" if entry.seconds is None else f"{entry.seconds:.1f}"
     return [
         f"{entry.loss:.4f}",
+        f"{100 * entry.macs_kept:.1f} %",
         f"{100 * entry.params_kept:.1f} %",
         seconds,
         f"{entry.peak_mb:.0f}",

@@ -14,7 +14,7 @@ from benchmarks import harness, peers
 from benchmarks.rivalry.cell import Cell, cells_of, measure, run_apart
 from benchmarks.rivalry.figure import accuracies
 from benchmarks.rivalry.material import Material, material
-from benchmarks.rivalry.methods import METHODS, kirigami
+from benchmarks.rivalry.methods import METHODS, kirigami, kirigami_ratio
 from benchmarks.rivalry.report import headline, network_table, results, verdicts
 from benchmarks.rivalry.search import largest, macs_of
 from benchmarks.rivalry.widths import scaled_ladder, standardized_ladder
@@ -43,18 +43,21 @@ def test_a_method_reaches_the_largest_model_within_its_target(method: str) -> No
     assert row["peak_mb"] >= row["start_mb"] > 0
 
 
-@pytest.mark.parametrize("metric", ["magnitude", "taylor"])
-def test_kirigami_reaches_the_largest_model_within_its_target(metric: Any) -> None:
+@pytest.mark.parametrize(
+    ("cut", "metric"), [(kirigami, "magnitude"), (kirigami, "taylor"), (kirigami_ratio, "taylor")]
+)
+def test_kirigami_reaches_the_largest_model_within_its_target(cut: Any, metric: str) -> None:
     pytest.importorskip("torch_kirigami")
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 10), nn.ReLU(), nn.Linear(10, 4))
     data = Arrays.of(torch.randn(64, 6), labels=torch.randint(4, (64,)))
     given = Material(net="small", seed=0, dense=net.eval(), calibration=data, check=data, test=data)
-    made = kirigami(given, 0.5, metric=metric)
+    made = cut(given, 0.5, metric=metric)
     whole = 6 * 12 + 12 * 10 + 10 * 4
     macs = macs_of(made.model, next(iter(data.batches(1))))
     assert macs <= 0.5 * whole
-    assert macs > 0.5 * whole - (6 + 10)  # one unit less; the dearer kind, with all its weights
+    # less than one step more: a unit with all its weights, (6 + 10) or (12 + 4); by ratio, both
+    assert macs > 0.5 * whole - (32 if cut is kirigami_ratio else 16)
     assert macs_of(net, next(iter(data.batches(1)))) == whole
 
 
@@ -185,8 +188,8 @@ def test_the_best_of_a_target_is_bold_and_what_is_missing_says_so() -> None:
     ]
     text = network_table("digits-mlp", rows)
     assert "| actprune: residual + refit, global | not run | **95.50** | not run | 2 |" in text
-    assert "| FLAP | not run | 90.00 | not run | 1 | 0.5000 | 60.0 % | 2.0 | 400 |" in text
-    assert "| Wanda-sp | not run | failed | not run | 0 | - | - | - | - |" in text
+    assert "| FLAP | not run | 90.00 | not run | 1 | 0.5000 | 50.0 % | 60.0 % | 2.0 | 400 |" in text
+    assert "| Wanda-sp | not run | failed | not run | 0 | - | - | - | - | - |" in text
     assert text.endswith("Failed: Wanda-sp at 50 %: not done after 9 s.")
     assert "| dense | 97.00 | 97.00 | 97.00 | 1 |" in text
 
