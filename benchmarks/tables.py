@@ -21,6 +21,7 @@ from benchmarks.forecasting import text as forecast_text
 from benchmarks.harness import RESULTS, ROOT, rows, table
 from benchmarks.real_networks import claims as real_claims
 from benchmarks.real_networks import summary
+from benchmarks.rivalry import report as rivalry
 from benchmarks.scaling import claims, growth, label_study, loss_growth, order_study
 
 METHODS = (
@@ -356,7 +357,15 @@ def scaling(make: Callable[[list[dict[str, Any]]], str]) -> Callable[[], str]:
     return lambda: make(rows("scaling_study"))
 
 
+def peers(make: Callable[[list[dict[str, Any]]], str]) -> Callable[[], str]:
+    """A table of the comparison with peers."""
+    return lambda: make(rows("peers"))
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
+    "peers": peers(rivalry.headline),
+    "peers_verdicts": peers(rivalry.verdicts),
+    **{name: peers(make) for name, make in rivalry.network_tables().items()},
     "criteria": criteria,
     "run": run,
     "cifar": cifar,

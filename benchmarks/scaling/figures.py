@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from actprune.reporting import svg
+from benchmarks.panels import BOTTOM, LEFT, RIGHT, TOP, across, legend, page, title
 from benchmarks.scaling import label_study, loss_growth, order_study
 from benchmarks.scaling.growth import SiteGrowth, grouped_by_site, growths
 from benchmarks.scaling.laws import laws
 from benchmarks.scaling.views import Row, named
-
-TONES = ("#1f6feb", "#0b7a75", "#b45309", "#c6384f", "#7c4dbd", "#5a6370")
-STYLE = (
-    "text{font:11px system-ui,'Segoe UI',Helvetica,Arial,sans-serif;fill:#5a6370}"
-    ".t{fill:#16191d}.h{font-weight:600;fill:#16191d}"
-    "path{fill:none}.grid{stroke:#e1e5ea}.axis{stroke:#7b8694}.rule{stroke:#7b8694;"
-    "stroke-dasharray:2 3}.page{fill:#fff}"
-    + "".join(
-        f".d{i}{{fill:{c}}}.c{i}{{stroke:{c};stroke-width:1.6}}"
-        f".o{i}{{stroke:{c};stroke-width:1.6;stroke-dasharray:5 3}}"
-        for i, c in enumerate(TONES)
-    )
-)
-PANEL, HEIGHT = 300.0, 250.0  # of one panel, in the units of the drawing
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 286.0, 52.0, 200.0
 
 
 def drawn(rows: Sequence[Row]) -> dict[str, str]:
@@ -60,8 +44,8 @@ def working(rows: Sequence[Row]) -> str:
         meanings = by_site[site]
         parts += _working_panel(i, site, meanings)
     keys = ["its D training images", "all test images", "100 test images"]
-    parts += _legend([(f"c{j}", k) for j, k in enumerate(keys)] + [("o0", "published, c measured")])
-    return _page(len(shown), parts, "Working units against training images, by what is counted")
+    parts += legend([(f"c{j}", k) for j, k in enumerate(keys)] + [("o0", "published, c measured")])
+    return page(len(shown), parts, "Working units against training images, by what is counted")
 
 
 def _working_panel(
@@ -70,9 +54,9 @@ def _working_panel(
     names = ("one of its D training images", "one of all test images", "one of 100 test images")
     curves = [meanings[name] for name in names]
     D, N = curves[0].D, curves[0].units
-    x = svg.Axis(low=D.min(), high=D.max(), start=_x(i, LEFT), end=_x(i, RIGHT), log=True)
+    x = svg.Axis(low=D.min(), high=D.max(), start=across(i, LEFT), end=across(i, RIGHT), log=True)
     y = svg.Axis(low=0, high=N, start=BOTTOM, end=TOP)
-    parts = [_title(i, named(site)), svg.frame(x, y, "training images D", "working units")]
+    parts = [title(i, named(site)), svg.frame(x, y, "training images D", "working units")]
     for j, g in enumerate(curves):
         sizes = np.unique(g.D)
         parts.append(svg.line([(x.at(d), y.at(g.K[d == g.D].mean())) for d in sizes], f"c{j}"))
@@ -93,10 +77,10 @@ def loss(rows: Sequence[Row]) -> str:
     values = np.concatenate([n.loss for n in nets])
     parts = []
     for i, arm in enumerate(arms):
-        x = svg.Axis(low=1, high=D.max(), start=_x(i, LEFT), end=_x(i, RIGHT), log=True)
+        x = svg.Axis(low=1, high=D.max(), start=across(i, LEFT), end=across(i, RIGHT), log=True)
         low, high = values.min() * 0.8, values.max() * 1.1
         y = svg.Axis(low=low, high=high, start=BOTTOM, end=TOP, log=True)
-        parts += [_title(i, arm), svg.frame(x, y, "training images D", "test loss, nats")]
+        parts += [title(i, arm), svg.frame(x, y, "training images D", "test loss, nats")]
         for n in (n for n in nets if n.arm == arm):
             tone = widths.index(n.width)
             sizes = np.unique(n.D)
@@ -106,8 +90,8 @@ def loss(rows: Sequence[Row]) -> str:
             at = x.at(n.M["beta-binomial"])
             parts.append(svg.line([(at, TOP), (at, BOTTOM)], f"o{tone}"))
     keys = [(f"c{j}", f"width {w:,}") for j, w in enumerate(widths)]
-    parts += _legend([*keys, ("o5", "bN/c")])
-    return _page(len(arms), parts, "Test loss against training images; dashed: where bN/c lies")
+    parts += legend([*keys, ("o5", "bN/c")])
+    return page(len(arms), parts, "Test loss against training images; dashed: where bN/c lies")
 
 
 def orders(rows: Sequence[Row]) -> str:
@@ -115,9 +99,9 @@ def orders(rows: Sequence[Row]) -> str:
     parts = []
     for i, arm in enumerate(order_study.ARMS):
         found = order_study.agreements(rows, arm)
-        x = svg.Axis(low=-0.2, high=1, start=_x(i, LEFT + 90), end=_x(i, RIGHT))
+        x = svg.Axis(low=-0.2, high=1, start=across(i, LEFT + 90), end=across(i, RIGHT))
         y = svg.Axis(low=0, high=len(order_study.KINDS), start=BOTTOM, end=TOP)
-        parts.append(_title(i, "sparse" if "sparse" in arm else "plain"))
+        parts.append(title(i, "sparse" if "sparse" in arm else "plain"))
         for v in x.ticks(5):
             parts.append(svg.line([(x.at(v), TOP), (x.at(v), BOTTOM)], "grid"))
             parts.append(svg.text(x.at(v), BOTTOM + 16, x.label(round(v, 6)), "n", "middle"))
@@ -130,7 +114,7 @@ def orders(rows: Sequence[Row]) -> str:
             parts += [svg.dot(x.at(max(-0.2, v)), at, 3, f"d{j}") for v in values]
             if not values:
                 parts.append(svg.text(x.at(0), at + 4, "not run"))
-    return _page(len(order_study.ARMS), parts, "Do two nets agree on which units fire often?")
+    return page(len(order_study.ARMS), parts, "Do two nets agree on which units fire often?")
 
 
 def labels(rows: Sequence[Row]) -> str:
@@ -150,17 +134,17 @@ def labels(rows: Sequence[Row]) -> str:
                 key = f"{100 * noise:.0f} % of labels random"
                 curves.setdefault(key, []).append(label_study.means(group, "test", path)[0])
         top = max(v for c in curves.values() for v in c)
-        x = svg.Axis(low=0.7, high=max(depth) + 0.3, start=_x(i, LEFT), end=_x(i, RIGHT))
+        x = svg.Axis(low=0.7, high=max(depth) + 0.3, start=across(i, LEFT), end=across(i, RIGHT))
         y = svg.Axis(low=0, high=1.08 * top, start=BOTTOM, end=TOP)
-        parts += [_title(i, name), *_depth_frame(x, y, depth)]
+        parts += [title(i, name), *_depth_frame(x, y, depth)]
         for j, curve in enumerate(curves.values()):
             tone = (5, 0, 2, 3)[j % 4]
             points = [(x.at(d), y.at(v)) for d, v in zip(depth, curve, strict=True)]
             parts += [svg.line(points, f"c{tone}"), *(svg.dot(*p, 3, f"d{tone}") for p in points)]
         if i == 0:
             keys = [(f"c{(5, 0, 2, 3)[j % 4]}", k) for j, k in enumerate(curves)]
-            parts += _legend(keys)
-    return _page(len(shown), parts, "Counts by depth, of nets that generalize or memorize")
+            parts += legend(keys)
+    return page(len(shown), parts, "Counts by depth, of nets that generalize or memorize")
 
 
 def _depth_frame(x: svg.Axis, y: svg.Axis, depth: Sequence[int]) -> list[str]:
@@ -173,30 +157,3 @@ def _depth_frame(x: svg.Axis, y: svg.Axis, depth: Sequence[int]) -> list[str]:
     parts.append(svg.line([(x.start, y.start), (x.end, y.start)], "axis"))
     parts.append(svg.text((x.start + x.end) / 2, y.start + 32, "hidden layer", "t", "middle"))
     return parts
-
-
-def _x(panel: int, at: float) -> float:
-    return panel * PANEL + at
-
-
-def _title(panel: int, content: str) -> str:
-    return svg.text(_x(panel, LEFT - 40), 20, content, "h")
-
-
-def _legend(keys: Sequence[tuple[str, str]]) -> list[str]:
-    """Strokes and their names, in a row below the panels."""
-    parts, at = [], LEFT - 40
-    for kind, name in keys:
-        parts.append(svg.line([(at, HEIGHT), (at + 18, HEIGHT)], kind))
-        parts.append(svg.text(at + 23, HEIGHT + 4, name, "t"))
-        at += 40 + 6.2 * len(name)
-    return parts
-
-
-def _page(panels: int, parts: Sequence[Any], label: str) -> str:
-    width, height = panels * PANEL + 10, HEIGHT + 18
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" '
-        f'aria-label="{escape(label)}"><style>{STYLE}</style>'
-        f"{svg.box(0, 0, width, height, 'page')}{''.join(parts)}</svg>"
-    )

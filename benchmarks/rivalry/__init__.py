@@ -1,0 +1,1 @@
+"""What `benchmarks.peers` compares: networks, methods, one cell, and the tables of the rows."""

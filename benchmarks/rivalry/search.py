@@ -1,0 +1,68 @@
+"""Bring a method to the largest model within the target by its own setting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import nn
+
+from actprune.data.batch import Batch
+from actprune.errors import ActpruneError
+from actprune.running.state import undisturbed
+from actprune.sites.census import take_census
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Made:
+    """A pruned model; `seconds` of one pruning, statistics and compensation included, without
+    the search for the setting that meets the target."""
+
+    model: nn.Module
+    seconds: float
+    setting: str = ""  # as the method counts it
+
+
+def macs_of(model: nn.Module, example: Batch) -> float:
+    """Multiply-accumulates a sample of the whole model, counted on a forward pass."""
+    with undisturbed(model):
+        return take_census(model, example, []).macs
+
+
+def largest(
+    make: Callable[[S], nn.Module], settings: Sequence[S], budget: float, example: Batch
+) -> Made:
+    """The first of `settings` (largest model first) whose model has at most `budget` MACs.
+
+    By bisection: MACs fall along the settings; where a method's do not, what is returned still
+    fits.
+
+    Raises:
+        ActpruneError: if even the last setting's model is larger.
+    """
+
+    def made(i: int) -> tuple[Made, float]:
+        start = time.perf_counter()
+        model = make(settings[i])
+        seconds = time.perf_counter() - start
+        macs = macs_of(model, example)
+        return Made(model=model, seconds=seconds, setting=f"{settings[i]:.6g}"), macs
+
+    low, high = 0, len(settings) - 1
+    best, macs = made(high)
+    if macs > budget:
+        raise ActpruneError(
+            f"Its smallest model has {macs:,.0f} MACs, above the asked {budget:,.0f}."
+        )
+    while low < high:
+        middle = (low + high) // 2
+        found, macs = made(middle)
+        if macs <= budget:
+            best, high = found, middle
+        else:
+            low = middle + 1
+    return best
