@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,12 +36,10 @@ def shift_mean(
 
 
 def refit_patches(
-    stream: Stream,
     layer: nn.Linear | nn.Conv2d,
     gone: Tensor,
     batches: Sequence[Batch],
-    targets: Sequence[Tensor],
-    take: Callable[[Tensor, int], Tensor],
+    reads: Iterable[tuple[Tensor, Tensor]],
     drawn: Callable[[int], Tensor | None],
     settings: Compensation,
     seed: int,
@@ -52,9 +50,8 @@ def refit_patches(
 
     Args:
         gone: entries of the input that are removed, int64, perhaps none.
-        targets: the dense model's rows, [R, D] a batch.
-        take: the rows [R, D] in use of an output of the layer in the batch of that index.
-        drawn: the positions of each sample in use in that batch; None for all.
+        reads: the layer's input and the rows [R, D] due of each batch, asked for in turn.
+        drawn: the positions of each sample in use in the batch of that index; None for all.
         intercept: whether the layer may get another bias.
     """
     inside = torch.ones(entries(layer), dtype=torch.bool)
@@ -62,8 +59,7 @@ def refit_patches(
     kept = inside.nonzero().squeeze(1)
     columns = columns_of(layer, kept).to(layer.weight.device)
     folds = Folds()
-    for i, (batch, target) in enumerate(zip(batches, targets, strict=True)):
-        x, z_RD = stream.read(batch, target, lambda out, i=i: take(out, i))
+    for i, (batch, (x, z_RD)) in enumerate(zip(batches, reads, strict=True)):
         x_RP = inputs(layer, x, kept, at=drawn(i), samples=len(batch))
         selecting_S = in_parts(batch.ids, seed, Part.SELECT)
         selecting_R = selecting_S.repeat_interleave(len(x_RP) // len(batch)).to(x_RP.device)

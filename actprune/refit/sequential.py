@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,10 @@ from actprune.refit.masks import removed_entries, without_compensation
 from actprune.refit.places import Place, find_places
 from actprune.refit.rows import draw_positions
 from actprune.refit.settings import Compensation
-from actprune.refit.stream import Stream
+from actprune.refit.stream import Stream, due
 from actprune.refit.targets import DenseTargets
+from actprune.refit.wave import MOST, Wave, riding
+from actprune.running.offloaded import is_offloaded
 from actprune.running.state import device_of, undisturbed
 from actprune.running.substitute import Affine, linear_or_conv
 from actprune.sites.cut import Cut
@@ -69,36 +72,99 @@ def compensate(
     gone = removed_entries(sites, cut)
     with undisturbed(model):
         places = find_places(model, batches[0], gone, downstream=settings.refits_downstream)
-        rows = _Rows(model, gone, batches, seed)
-        dense = DenseTargets(model, batches, _joining(places, settings), rows.take)
-        done: dict[str, Affine] = {}
-        for place in _joining(places, settings):
-            name, layer = place.name, linear_or_conv(model, place.name)
-            own = plain.get(name) or Affine(weight=layer.weight.detach(), bias=_detached(layer))
-            upstream = done if settings.sequential else {}
-            stream = Stream(model, name, upstream, own, joins=place.joins)
-            if settings.kind == "mean":
-                fitted = shift_mean(stream, layer, gone[name], batches)
-            elif settings.granularity == "channel":
-                fitted = refit_channels(stream, layer, sites, cut, batches, settings, seed)
-            else:
-                fitted = refit_patches(
-                    stream, layer, gone.get(name, NOTHING), batches, dense.take(name),
-                    lambda out, i, name=name: rows.take(name, out, i),
-                    lambda i, name=name: rows.drawn(name, i),
-                    settings, seed,
-                    intercept=place.intercept,
-                )  # fmt: skip
-            done[name] = replace(fitted, norm=place.norm)
-            progress(name)
+        task = _Task(
+            model=model, plain=plain, gone=gone, batches=batches, settings=settings, seed=seed,
+            rows=_Rows(model, gone, batches, seed), progress=progress,
+        )  # fmt: skip
+        side_by_side = len(batches) <= MOST and not is_offloaded(model)
+        if settings.kind == "refit" and settings.granularity == "patch" and settings.sequential:
+            return (
+                _on_a_wave(task, places) if side_by_side else _one_by_one(task, places, sites, cut)
+            )
+        # joins matter to a sequential refit alone
+        return _one_by_one(task, [replace(p, joins=False) for p in places], sites, cut)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """What `compensate` was asked for."""
+
+    model: nn.Module
+    plain: Mapping[str, Affine]
+    gone: Mapping[str, Tensor]
+    batches: Sequence[Batch]
+    settings: Compensation
+    seed: int
+    rows: _Rows
+    progress: Callable[[str], None]
+
+    def refit(self, place: Place, reads: Iterable[tuple[Tensor, Tensor]]) -> Affine:
+        """Fit the layer of `place` to the rows due that come with its inputs."""
+        fitted = refit_patches(
+            linear_or_conv(self.model, place.name), self.gone.get(place.name, NOTHING),
+            self.batches, reads, lambda i: self.rows.drawn(place.name, i),
+            self.settings, self.seed, intercept=place.intercept,
+        )  # fmt: skip
+        self.progress(place.name)
+        return replace(fitted, norm=place.norm)
+
+
+def _on_a_wave(task: _Task, places: Sequence[Place]) -> dict[str, Affine]:
+    """Sequential patch refits in one pass over the pruned stream. The dense model that gives the
+    targets is a copy, since within the wave the model's own layers compute with other weights."""
+    dense = DenseTargets(copy.deepcopy(task.model), task.batches, places, task.rows.take)
+    with riding(task.model, task.batches, places, task.plain) as wave:
+        for place in places:
+            targets = dense.take(place.name)
+            wave.weights[place.name] = task.refit(place, _arrivals(task, wave, place, targets))
+        return dict(wave.weights)
+
+
+def _size(model: nn.Module) -> int:
+    """Bytes of the model's parameters and buffers."""
+    return sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
+
+
+def _arrivals(
+    task: _Task, wave: Wave, place: Place, targets: Sequence[Tensor]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for i, (seen, target) in enumerate(zip(wave.advance(place.name), targets, strict=True)):
+
+        def rows(out: Tensor, i: int = i) -> Tensor:
+            return task.rows.take(place.name, out, i)
+
+        yield seen.input, due(rows, target, seen.output, seen.total, seen.scale)
+
+
+def _one_by_one(
+    task: _Task, places: Sequence[Place], sites: Sequence[Site], cut: Cut
+) -> dict[str, Affine]:
+    """Each layer with passes of its own."""
+    model, settings, batches = task.model, task.settings, task.batches
+    dense = DenseTargets(model, batches, places, task.rows.take)
+    done: dict[str, Affine] = {}
+    for place in places:
+        name, layer = place.name, linear_or_conv(model, place.name)
+        own = task.plain.get(name) or Affine(weight=layer.weight.detach(), bias=_detached(layer))
+        upstream = done if settings.sequential else {}
+        stream = Stream(model, name, upstream, own, joins=place.joins)
+        if settings.kind == "mean":
+            fitted = shift_mean(stream, layer, task.gone[name], batches)
+            task.progress(name)
+        elif settings.granularity == "channel":
+            fitted = refit_channels(stream, layer, sites, cut, batches, settings, task.seed)
+            task.progress(name)
+        else:
+            fitted = task.refit(place, _readings(task, stream, dense.take(name)))
+        done[name] = replace(fitted, norm=place.norm)
     return done
 
 
-def _joining(places: Sequence[Place], settings: Compensation) -> list[Place]:
-    """The places; joins matter to a sequential refit alone."""
-    if settings.kind == "refit" and settings.sequential:
-        return list(places)
-    return [replace(p, joins=False) for p in places]
+def _readings(
+    task: _Task, stream: Stream, targets: Sequence[Tensor]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for i, (batch, target) in enumerate(zip(task.batches, targets, strict=True)):
+        yield stream.read(batch, target, lambda out, i=i: task.rows.take(stream.name, out, i))
 
 
 def _detached(layer: nn.Linear | nn.Conv2d) -> Tensor | None:

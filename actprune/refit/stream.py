@@ -38,12 +38,7 @@ class Stream:
         tap = self._run(batch, stop_at="total")
         assert tap.input is not None
         assert tap.output is not None
-        assert tap.total is not None
-        lost_RD = dense_RD - rows(tap.total)
-        if tap.scale is not None:
-            # a channel that the normalization multiplies by nothing cannot be corrected
-            lost_RD = torch.where(tap.scale.abs() > 1e-6, lost_RD / tap.scale, 0.0)
-        return tap.input, rows(tap.output) + lost_RD
+        return tap.input, due(rows, dense_RD, tap.output, tap.total, tap.scale)
 
     def input(self, batch: Batch) -> Tensor:
         """The layer's input alone."""
@@ -58,3 +53,21 @@ class Stream:
         ):
             batch.run(self._model)
         return tap
+
+
+def due(
+    rows: Callable[[Tensor], Tensor],
+    dense_RD: Tensor,
+    output: Tensor,
+    total: Tensor | None,
+    scale: Tensor | None,
+) -> Tensor:
+    """The rows [R, D] that a layer's output ought to have: the dense model's, or where it joins a
+    stream its own, plus what the sum has lost over the factor of the normalizations between."""
+    if total is None:
+        return dense_RD
+    lost_RD = dense_RD - rows(total)
+    if scale is not None:
+        # a channel that the normalization multiplies by nothing cannot be corrected
+        lost_RD = torch.where(scale.abs() > 1e-6, lost_RD / scale, 0.0)
+    return rows(output) + lost_RD

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from actprune.running.offloaded import with_values
 
-_ADDS = {
+ADDS = {
     torch.add,
     Tensor.add,
     Tensor.add_,
@@ -45,7 +45,7 @@ class Tap(TorchFunctionMode):
         self.total: Tensor | None = None
         self.scale: Tensor | None = None
         self.norms: list[nn.Module] = []
-        self._current: Tensor | None = None
+        self.current: Tensor | None = None
         self._version = 0  # of `_current`; it rises when the tensor is overwritten in place
         self._stop_at = stop_at
 
@@ -53,19 +53,19 @@ class Tap(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        joins = func in _ADDS and self._joins(args, kwargs)
-        shape = None if self._current is None else self._current.shape
+        joins = func in ADDS and self.joins(args, kwargs)
+        shape = None if self.current is None else self.current.shape
         out = func(*args, **kwargs)
         if joins and self.total is None and out.shape == shape:
             self.total = out.detach().clone()
-            self._current = None
+            self.current = None
             if self._stop_at == "total":
                 raise Finished
         return out
 
-    def _joins(self, args: tuple[Any, ...], kwargs: Any) -> bool:
+    def joins(self, args: tuple[Any, ...], kwargs: Any) -> bool:
         """Whether these operands are the output, as it was made, and another tensor."""
-        current = self._current
+        current = self.current
         operands = (*args[:2], *(kwargs[k] for k in ("input", "other") if k in kwargs))
         return (
             current is not None
@@ -76,16 +76,17 @@ class Tap(TorchFunctionMode):
         )
 
     def _follow(self, out: Tensor) -> None:
-        self._current, self._version = out, out._version
+        self.current, self._version = out, out._version
 
-    def _saw_layer(self, _m: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
-        self.input, self.output = args[0].detach().clone(), out.detach().clone()
+    def saw_layer(self, x: Tensor, out: Tensor) -> None:
+        """The layer has made `out` of `x`."""
+        self.input, self.output = x.detach().clone(), out.detach().clone()
         self._follow(out)
         if self._stop_at == "output":
             raise Finished
 
     def _continues(self, args: tuple[Tensor, ...]) -> bool:
-        current = self._current
+        current = self.current
         return (
             current is not None
             and bool(args)
@@ -93,11 +94,11 @@ class Tap(TorchFunctionMode):
             and current._version == self._version
         )
 
-    def _saw_pass(self, _m: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
+    def saw_pass(self, _m: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
         if self._continues(args):
             self._follow(out)
 
-    def _saw_norm(self, norm: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
+    def saw_norm(self, norm: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
         if self._continues(args):
             self._follow(out)
             self.norms.append(norm)
@@ -116,19 +117,40 @@ def norm_factor(norm: Any) -> Tensor:
 def tapping(model: nn.Module, layer: str, *, stop_at: str | None = None) -> Iterator[Tap]:
     """Watch `layer` in a forward pass run inside the block, which `stop_at` may end early."""
     tap = Tap(stop_at=stop_at)
+
+    def saw_layer(_: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
+        tap.saw_layer(args[0], out)
+
     with ExitStack() as stack:
-        for module in model.modules():
-            if isinstance(module, _PASS):
-                hook = module.register_forward_hook(tap._saw_pass)
-            elif isinstance(module, nn.modules.batchnorm._BatchNorm) and (
-                module.running_var is not None
-            ):
-                hook = module.register_forward_hook(tap._saw_norm)
-            else:
-                continue
-            stack.callback(hook.remove)
-        handle = model.get_submodule(layer).register_forward_hook(tap._saw_layer)
+        stack.enter_context(following(model, lambda: tap))
+        handle = model.get_submodule(layer).register_forward_hook(saw_layer)
         stack.callback(handle.remove)
         stack.enter_context(tap)
         with suppress(Finished):
             yield tap
+
+
+@contextmanager
+def following(model: nn.Module, tap: Callable[[], Tap | None]) -> Iterator[None]:
+    """Let the tap that `tap` names at the time see normalizations and what passes tensors on."""
+
+    def saw_pass(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
+        if (now := tap()) is not None:
+            now.saw_pass(module, args, out)
+
+    def saw_norm(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
+        if (now := tap()) is not None:
+            now.saw_norm(module, args, out)
+
+    with ExitStack() as stack:
+        for module in model.modules():
+            if isinstance(module, _PASS):
+                hook = module.register_forward_hook(saw_pass)
+            elif isinstance(module, nn.modules.batchnorm._BatchNorm) and (
+                module.running_var is not None
+            ):
+                hook = module.register_forward_hook(saw_norm)
+            else:
+                continue
+            stack.callback(hook.remove)
+        yield
