@@ -25,8 +25,10 @@ from ._options import (
     Independent,
     Json,
     Keep,
+    Least,
     Level,
     Loss,
+    Most,
     Only,
     ProfileFile,
     Ridge,
@@ -81,6 +83,8 @@ def plan(
     ignore: Ignore = None,
     keep: Keep = None,
     drop: Drop = None,
+    least: Least = None,
+    most: Most = None,
     round_to: RoundTo = None,
     box: Box = None,
     level: Level = None,
@@ -138,6 +142,8 @@ def plan(
                 ignore=ignore,
                 keep=keep,
                 drop=drop,
+                least=least,
+                most=most,
                 round_to=round_to,
                 box=box,
             ),
@@ -184,7 +190,8 @@ def _plan(
     )
     from actprune.loading.data import load_data
     from actprune.loading.model import load_model
-    from actprune.planning.plan import plan as choose
+    from actprune.planning.written import read_limits
+    from actprune.timed import plan as choose
 
     cut = recipe.prune
     with working(), stages("plan") as progress:
@@ -202,6 +209,8 @@ def _plan(
             ignore=cut.ignore,
             keep=cut.keep,
             drop=cut.drop,
+            least=read_limits(cut.least),
+            most=read_limits(cut.most),
             round_to=cut.round_to,
             box=cut.box,
             batches=load_data(data, loaded) if data else None,
@@ -237,6 +246,10 @@ def summary(found: Plan) -> str:
     for t in found.targets:
         got = "" if t.reached is None else f", reached {_amount(t.target.kind, t.reached)}"
         lines.append(f"target    {t.target}{got}, {'met' if t.met else 'missed'}")
+    if found.tried is not None:
+        lines.append(f"tried     {found.tried}")
+    if found.timed is not None:
+        lines.append(f"latency   {found.timed}")
     lines += [
         f"params    {scaled(before.params)} to {scaled(after.params)}",
         f"macs      {scaled(before.macs)} to {scaled(after.macs)} a sample",
@@ -250,8 +263,11 @@ def summary(found: Plan) -> str:
 
 
 def _amount(kind: str, reached: float) -> str:
+    from actprune.planning.target import METRICS
     from actprune.reporting.numbers import percent, signed
 
+    if kind in METRICS:
+        return f"{100 * reached:+.2f} points"
     return signed(reached) if kind == "loss" else percent(reached)
 
 
