@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from actprune.healing.settings import HealSettings as HealSettings
     from actprune.loading.saved import load as load
     from actprune.planning.result import Plan as Plan
+    from actprune.planning.sweep import Frontier as Frontier
+    from actprune.planning.sweep import sweep as sweep
     from actprune.profiling.diff import diff as diff
     from actprune.profiling.gram.settings import GramSettings as GramSettings
     from actprune.profiling.live.profiler import Profiler as Profiler
@@ -52,6 +54,8 @@ _HOMES = {
     "load": "actprune.loading.saved",
     "plan": "actprune.timed",
     "Plan": "actprune.planning.result",
+    "Frontier": "actprune.planning.sweep",
+    "sweep": "actprune.planning.sweep",
     "profile": "actprune.adaptive",
     "diff": "actprune.profiling.diff",
     "GramSettings": "actprune.profiling.gram.settings",

@@ -38,10 +38,12 @@ from ._options import (
     given,
 )
 from ._paths import check_new_file
+from ._sweep import frontier_text
 from ._targets import target_values
 
 if TYPE_CHECKING:
     from actprune.planning.result import Plan
+    from actprune.planning.sweep import Frontier
     from actprune.profiling.result import Profile
 
 
@@ -96,6 +98,14 @@ def plan(
             help="Also list every layer that cannot be cut, and why. Without --target, only list.",
         ),
     ] = False,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep",
+            help="Show the harm at every size instead of choosing one; -o saves it as JSON. Then "
+            "--allocate is global by default.",
+        ),
+    ] = False,
     json: Json = False,
     force: Force = False,
 ) -> None:
@@ -111,6 +121,7 @@ def plan(
       actprune plan P.safetensors --model net.py:make --weights net.pt --data npz:calib.npz
         --target loss=+0.02 --json
       actprune plan P.safetensors --explain
+      actprune plan P.safetensors --data zoo:digits-mlp --sweep -o frontier.json
     """
     if out is not None:
         check_new_file(out, force=force)
@@ -121,16 +132,19 @@ def plan(
     if explain and not target:
         _explain(counted, json)
         return
-    if not target:
+    if sweep:
+        _refuse_with_sweep(target=target, check=check, box=box, level=level, loss=loss)
+    elif not target:
         raise ActpruneError("--target: say what to ask for, for instance --target macs=50%.")
-    found = _plan(
+    found = (_sweep if sweep else _plan)(
         counted,
         model=model or _named(counted),
         weights=weights,
         data=data,
         check=check,
         prune={
-            "target": target_values(target),
+            "target": target_values(target or ["units=100%"]),  # a sweep asks for no target
+            **({"allocate": "global"} if sweep else {}),
             **given(
                 criterion=criterion,
                 compensate=compensate,
@@ -157,11 +171,13 @@ def plan(
     if json:
         emit_json(found.to_json())
         return
-    emit(summary(found))
+    from actprune.planning.result import Plan
+
+    emit(summary(found) if isinstance(found, Plan) else frontier_text(found))
     if explain:
         emit("")
         _explain(counted, json)
-    if out is None:
+    if out is None and not sweep:
         note("the plan was not saved; add -o plan.json to prune by it.")
 
 
@@ -220,6 +236,59 @@ def _plan(
             loss=recipe.verify.loss,
             progress=progress,
         )
+
+
+def _sweep(
+    counted: Profile,
+    *,
+    model: str,
+    weights: Path | None,
+    data: str | None,
+    check: str | None,
+    prune: dict[str, Any],
+    verify: dict[str, Any],
+) -> Frontier:
+    from actprune.recipe.load import recipe_from_flags
+
+    values = {
+        "version": 1,
+        "model": model,
+        "data": data or counted.identity.data,
+        **given(weights=weights),
+        "prune": prune,
+    }
+    recipe = recipe_from_flags(values, FLAGS)
+    from actprune.loading.data import load_data
+    from actprune.loading.model import load_model
+    from actprune.planning.sweep import sweep
+    from actprune.planning.written import read_limits
+
+    cut = recipe.prune
+    with working(), stages("sweep") as progress:
+        loaded = load_model(recipe.model, recipe.weights)
+        for line in loaded.notes:
+            note(line)
+        return sweep(
+            loaded.model,
+            counted,
+            batches=load_data(data, loaded) if data else None,
+            criterion=cut.criterion,
+            compensation=cut.compensation,
+            allocate=cut.allocate,
+            only=cut.only,
+            ignore=cut.ignore,
+            keep=cut.keep,
+            drop=cut.drop,
+            least=read_limits(cut.least),
+            most=read_limits(cut.most),
+            round_to=cut.round_to,
+            progress=progress,
+        )
+
+
+def _refuse_with_sweep(**others: Any) -> None:
+    for name in given(**others):
+        raise ActpruneError(f"--{name}: chooses one size, --sweep shows all; leave one out.")
 
 
 def _named(counted: Profile) -> str:
