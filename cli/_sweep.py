@@ -19,7 +19,7 @@ def frontier_text(found: Frontier) -> str:
     largest = max(r.harm for r in found.rows) or 1.0
     rows = [
         (percent(r.macs), percent(r.params), percent(r.units), f"{r.harm:.4g}",
-         "#" * round(WIDTH * r.harm / largest))
+         ("#" * round(WIDTH * r.harm / largest)).ljust(WIDTH))
         for r in found.rows
     ]  # fmt: skip
     said = f"harm: {found.unit}; interactions of sites are left out, so try a size with --target"
