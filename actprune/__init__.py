@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from actprune.healing.result import Healed as Healed
     from actprune.healing.settings import HealSettings as HealSettings
     from actprune.loading.saved import load as load
-    from actprune.planning.plan import plan as plan
     from actprune.planning.result import Plan as Plan
+    from actprune.planning.sweep import Frontier as Frontier
+    from actprune.planning.sweep import sweep as sweep
     from actprune.profiling.diff import diff as diff
     from actprune.profiling.gram.settings import GramSettings as GramSettings
     from actprune.profiling.live.profiler import Profiler as Profiler
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from actprune.sites.find import survey as survey
     from actprune.theory.site_theory import Theory as Theory
     from actprune.theory.summary import fit as fit
+    from actprune.timed import plan as plan
     from actprune.verifying.result import Verdict as Verdict
     from actprune.verifying.verify import verify as verify
 
@@ -50,8 +52,10 @@ _HOMES = {
     "Healed": "actprune.healing.result",
     "HealSettings": "actprune.healing.settings",
     "load": "actprune.loading.saved",
-    "plan": "actprune.planning.plan",
+    "plan": "actprune.timed",
     "Plan": "actprune.planning.result",
+    "Frontier": "actprune.planning.sweep",
+    "sweep": "actprune.planning.sweep",
     "profile": "actprune.adaptive",
     "diff": "actprune.profiling.diff",
     "GramSettings": "actprune.profiling.gram.settings",

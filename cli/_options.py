@@ -39,8 +39,9 @@ Targets: TypeAlias = Annotated[
     typer.Option(
         "--target",
         metavar="TARGET",
-        help="macs=50%, params=70%, bytes=60% or units=20% (the share kept), loss=+0.02, "
-        "lossless or lossless=proved; may be repeated.",
+        help="macs=50%, params=70%, bytes=60%, units=20% or latency=60% (the share kept; latency "
+        "is measured on this device), loss=+0.02, accuracy=-0.5pt or agreement=-0.5pt (points it "
+        "may fall), lossless or lossless=proved; may be repeated.",
         show_default=False,
     ),
 ]
@@ -102,6 +103,23 @@ Keep: TypeAlias = Annotated[
 ]
 Drop: TypeAlias = Annotated[
     list[str] | None, typer.Option(metavar="SITE:UNIT", help="This unit must go; may be repeated.")
+]
+Least: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--min",
+        metavar="SITE:LIMIT",
+        help="Fewest units to keep at the sites that match, a count or a share (fc1:8, conv*:25%); "
+        "may be repeated.",
+    ),
+]
+Most: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--max",
+        metavar="SITE:LIMIT",
+        help="Most units to keep at the sites that match, in the same way; may be repeated.",
+    ),
 ]
 RoundTo: TypeAlias = Annotated[
     int | None,
@@ -177,6 +195,8 @@ FLAGS = {
     "prune.ignore": "--ignore",
     "prune.keep": "--keep",
     "prune.drop": "--drop",
+    "prune.least": "--min",
+    "prune.most": "--max",
     "prune.round_to": "--round-to",
     "prune.box": "--box",
     "export": "--export",

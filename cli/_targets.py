@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from actprune.errors import ActpruneError
-from actprune.planning.target import Target, parse_target
+from actprune.planning.target import METRICS, Target, parse_target
 
 
 def target_values(texts: Iterable[str]) -> dict[str, Any]:
@@ -36,6 +36,12 @@ def planned_values(targets: Iterable[Target]) -> dict[str, Any]:
             values[t.kind] = t.word or True
         elif t.kind == "loss":
             values[t.kind] = t.value
+        elif t.kind in METRICS:
+            values[t.kind] = f"-{_hundredths(t.value)}pt"
         else:
-            values[t.kind] = f"{100 * t.value:.12f}".rstrip("0").rstrip(".") + "%"
+            values[t.kind] = f"{_hundredths(t.value)}%"
     return values
+
+
+def _hundredths(value: float) -> str:
+    return f"{100 * value:.12f}".rstrip("0").rstrip(".")

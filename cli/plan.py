@@ -25,8 +25,10 @@ from ._options import (
     Independent,
     Json,
     Keep,
+    Least,
     Level,
     Loss,
+    Most,
     Only,
     ProfileFile,
     Ridge,
@@ -36,10 +38,12 @@ from ._options import (
     given,
 )
 from ._paths import check_new_file
+from ._sweep import frontier_text
 from ._targets import target_values
 
 if TYPE_CHECKING:
     from actprune.planning.result import Plan
+    from actprune.planning.sweep import Frontier
     from actprune.profiling.result import Profile
 
 
@@ -81,6 +85,8 @@ def plan(
     ignore: Ignore = None,
     keep: Keep = None,
     drop: Drop = None,
+    least: Least = None,
+    most: Most = None,
     round_to: RoundTo = None,
     box: Box = None,
     level: Level = None,
@@ -90,6 +96,14 @@ def plan(
         typer.Option(
             "--explain",
             help="Also list every layer that cannot be cut, and why. Without --target, only list.",
+        ),
+    ] = False,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep",
+            help="Show the harm at every size instead of choosing one; -o saves it as JSON. Then "
+            "--allocate is global by default.",
         ),
     ] = False,
     json: Json = False,
@@ -107,6 +121,7 @@ def plan(
       actprune plan P.safetensors --model net.py:make --weights net.pt --data npz:calib.npz
         --target loss=+0.02 --json
       actprune plan P.safetensors --explain
+      actprune plan P.safetensors --data zoo:digits-mlp --sweep -o frontier.json
     """
     if out is not None:
         check_new_file(out, force=force)
@@ -117,16 +132,19 @@ def plan(
     if explain and not target:
         _explain(counted, json)
         return
-    if not target:
+    if sweep:
+        _refuse_with_sweep(target=target, check=check, box=box, level=level, loss=loss)
+    elif not target:
         raise ActpruneError("--target: say what to ask for, for instance --target macs=50%.")
-    found = _plan(
+    found = (_sweep if sweep else _plan)(
         counted,
         model=model or _named(counted),
         weights=weights,
         data=data,
         check=check,
         prune={
-            "target": target_values(target),
+            "target": target_values(target or ["units=100%"]),  # a sweep asks for no target
+            **({"allocate": "global"} if sweep else {}),
             **given(
                 criterion=criterion,
                 compensate=compensate,
@@ -138,6 +156,8 @@ def plan(
                 ignore=ignore,
                 keep=keep,
                 drop=drop,
+                least=least,
+                most=most,
                 round_to=round_to,
                 box=box,
             ),
@@ -151,11 +171,13 @@ def plan(
     if json:
         emit_json(found.to_json())
         return
-    emit(summary(found))
+    from actprune.planning.result import Plan
+
+    emit(summary(found) if isinstance(found, Plan) else frontier_text(found))
     if explain:
         emit("")
         _explain(counted, json)
-    if out is None:
+    if out is None and not sweep:
         note("the plan was not saved; add -o plan.json to prune by it.")
 
 
@@ -184,7 +206,8 @@ def _plan(
     )
     from actprune.loading.data import load_data
     from actprune.loading.model import load_model
-    from actprune.planning.plan import plan as choose
+    from actprune.planning.written import read_limits
+    from actprune.timed import plan as choose
 
     cut = recipe.prune
     with working(), stages("plan") as progress:
@@ -202,6 +225,8 @@ def _plan(
             ignore=cut.ignore,
             keep=cut.keep,
             drop=cut.drop,
+            least=read_limits(cut.least),
+            most=read_limits(cut.most),
             round_to=cut.round_to,
             box=cut.box,
             batches=load_data(data, loaded) if data else None,
@@ -211,6 +236,59 @@ def _plan(
             loss=recipe.verify.loss,
             progress=progress,
         )
+
+
+def _sweep(
+    counted: Profile,
+    *,
+    model: str,
+    weights: Path | None,
+    data: str | None,
+    check: str | None,
+    prune: dict[str, Any],
+    verify: dict[str, Any],
+) -> Frontier:
+    from actprune.recipe.load import recipe_from_flags
+
+    values = {
+        "version": 1,
+        "model": model,
+        "data": data or counted.identity.data,
+        **given(weights=weights),
+        "prune": prune,
+    }
+    recipe = recipe_from_flags(values, FLAGS)
+    from actprune.loading.data import load_data
+    from actprune.loading.model import load_model
+    from actprune.planning.sweep import sweep
+    from actprune.planning.written import read_limits
+
+    cut = recipe.prune
+    with working(), stages("sweep") as progress:
+        loaded = load_model(recipe.model, recipe.weights)
+        for line in loaded.notes:
+            note(line)
+        return sweep(
+            loaded.model,
+            counted,
+            batches=load_data(data, loaded) if data else None,
+            criterion=cut.criterion,
+            compensation=cut.compensation,
+            allocate=cut.allocate,
+            only=cut.only,
+            ignore=cut.ignore,
+            keep=cut.keep,
+            drop=cut.drop,
+            least=read_limits(cut.least),
+            most=read_limits(cut.most),
+            round_to=cut.round_to,
+            progress=progress,
+        )
+
+
+def _refuse_with_sweep(**others: Any) -> None:
+    for name in given(**others):
+        raise ActpruneError(f"--{name}: chooses one size, --sweep shows all; leave one out.")
 
 
 def _named(counted: Profile) -> str:
@@ -237,6 +315,10 @@ def summary(found: Plan) -> str:
     for t in found.targets:
         got = "" if t.reached is None else f", reached {_amount(t.target.kind, t.reached)}"
         lines.append(f"target    {t.target}{got}, {'met' if t.met else 'missed'}")
+    if found.tried is not None:
+        lines.append(f"tried     {found.tried}")
+    if found.timed is not None:
+        lines.append(f"latency   {found.timed}")
     lines += [
         f"params    {scaled(before.params)} to {scaled(after.params)}",
         f"macs      {scaled(before.macs)} to {scaled(after.macs)} a sample",
@@ -250,8 +332,11 @@ def summary(found: Plan) -> str:
 
 
 def _amount(kind: str, reached: float) -> str:
+    from actprune.planning.target import METRICS
     from actprune.reporting.numbers import percent, signed
 
+    if kind in METRICS:
+        return f"{100 * reached:+.2f} points"
     return signed(reached) if kind == "loss" else percent(reached)
 
 

@@ -30,8 +30,10 @@ from ._options import (
     Independent,
     Json,
     Keep,
+    Least,
     Level,
     Loss,
+    Most,
     Only,
     Ridge,
     RoundTo,
@@ -93,6 +95,8 @@ def prune(
     ignore: Ignore = None,
     keep: Keep = None,
     drop: Drop = None,
+    least: Least = None,
+    most: Most = None,
     round_to: RoundTo = None,
     box: Box = None,
     samples: Annotated[
@@ -150,6 +154,8 @@ def prune(
         ignore=ignore,
         keep=keep,
         drop=drop,
+        least=least,
+        most=most,
         round_to=round_to,
         box=box,
     )
@@ -213,12 +219,16 @@ def _from_recipe(recipe: str, plan: Path | None, others: dict[str, Any]) -> Reci
         raise ActpruneError("--plan: cannot be given together with --recipe; choose one.")
     if others:
         name = next(iter(others))
-        flag = "MODEL" if name == "model" else "--" + name.replace("_", "-")
+        flag = "MODEL" if name == "model" else _flag(name)
         raise ActpruneError(
             f"{flag}: cannot be given together with --recipe; change the recipe itself "
             f"(`actprune recipes copy` gives you a copy)."
         )
     return read_recipe(recipe)
+
+
+def _flag(name: str) -> str:
+    return FLAGS.get(f"prune.{name}", "--" + name.replace("_", "-"))
 
 
 def _from_plan(
@@ -235,8 +245,7 @@ def _from_plan(
     plan = Plan.from_json(read_text(path, "plan; make one with `actprune plan`"), str(path))
     for name in others:
         if name != "batch_size":
-            flag = "--independent" if name == "sequential" else "--" + name.replace("_", "-")
-            raise ActpruneError(f"{flag}: cannot be given together with --plan; plan again.")
+            raise ActpruneError(f"{_flag(name)}: cannot be given together with --plan; plan again.")
     if "model" not in top:
         if not plan.model.spec.startswith(("zoo:", "hf:")):
             raise ActpruneError(

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 FLOW = (
     "errors", "files", "ops", "data", "running", "sites", "profiling", "theory", "adaptive",
-    "exact", "refit", "planning", "pruning", "healing", "verifying", "exporting", "auditing",
-    "reporting", "zoo", "loading", "integrations", "recipe",
+    "exact", "refit", "planning", "pruning", "healing", "verifying", "timed", "exporting",
+    "auditing", "reporting", "zoo", "loading", "integrations", "recipe",
 )  # fmt: skip
 ONLY = {"theory": {"errors", "theory"}, "ops": {"errors", "ops"}, "errors": {"errors"}}
 

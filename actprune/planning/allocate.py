@@ -26,26 +26,29 @@ class Room:
     harm: tuple[float, ...]  # of each, as a share of the site's total
     forced: int  # how many at the head of `order` must go
     step: int  # units are removed and kept in multiples of this (round_to)
+    fewest: int = 1  # the user's own limits of how many stay
+    limit: int | None = None
 
     @property
     def least(self) -> int:
-        """The fewest units it can keep: one group, or what is protected."""
+        """The fewest units it can keep: one group, what is protected, or the user's least."""
         free = self.site.units - len(self.order)
         return self.rounded(max(free, min(self.step, self.site.units)))
 
     @property
     def most(self) -> int:
         """The most units it can keep: all; or, where some must go, the whole groups left."""
-        left = self.site.units - self.forced
+        units = self.site.units
+        left = min(units - self.forced, units if self.limit is None else self.limit)
         groups = left // self.step * self.step
-        protected = self.site.units - len(self.order)
-        return groups if self.forced and groups >= max(protected, 1) else left
+        protected = units - len(self.order)
+        return groups if left < units and groups >= max(protected, 1) else left
 
     def rounded(self, keep: float) -> int:
         """The largest admissible count not above `keep`, or the smallest admissible one."""
         groups = int(np.floor(keep / self.step + 1e-9)) * self.step
         free = self.site.units - len(self.order)
-        while groups < max(free, 1):
+        while groups < max(free, self.fewest):
             groups += self.step
         return min(groups, self.most) if keep < self.site.units else self.most
 

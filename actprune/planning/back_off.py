@@ -1,4 +1,4 @@
-"""Back off along a ladder of ever larger cuts until one holds where it is tried."""
+"""Find the largest cut of a ladder of ever larger ones that holds where it is tried."""
 
 from __future__ import annotations
 
@@ -65,3 +65,24 @@ def back_off(
         else:
             bad = middle
     return answer(rung)
+
+
+def bisect(
+    rungs: int, attempt: Callable[[int], Tried], holds: Callable[[Tried], bool]
+) -> BackedOff[Tried]:
+    """The largest rung that holds, where nothing is known of where it lies: 1 + log2 of the rungs.
+
+    As `back_off`, the answer was seen to hold. Tries rung 0 first; if that does not hold, no more.
+    """
+    tried: dict[int, Tried] = {0: attempt(0)}
+    if not holds(tried[0]):
+        return BackedOff(rung=None, tried=tuple(tried.items()))
+    low, high = 0, rungs - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        tried[middle] = attempt(middle)
+        if holds(tried[middle]):
+            low = middle
+        else:
+            high = middle - 1
+    return BackedOff(rung=low, tried=tuple(tried.items()))

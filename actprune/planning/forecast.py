@@ -14,8 +14,9 @@ from actprune.errors import ActpruneError
 from actprune.planning.allocate import Counts, Room, cut_of
 from actprune.planning.counts import activation_share, counts_forecast
 from actprune.planning.local import local_forecast
+from actprune.planning.metric_change import metric_changes
 from actprune.planning.probed import probed_forecast
-from actprune.planning.result import CountsForecast, Forecast
+from actprune.planning.result import CountsForecast, Forecast, MetricChange, Trial
 from actprune.profiling.result import Profile
 from actprune.refit.sequential import compensate
 from actprune.refit.settings import Compensation
@@ -70,7 +71,12 @@ class Forecaster:
         return local_forecast(self._model, maps, self._watched, self.loss, level=self._level)
 
     def on_select(self, cut: Cut) -> Forecast:
-        """The loss change of `cut`, tried on the select part with a refit that has not seen it.
+        """The loss change of `cut`, tried on the select part; see `trial`."""
+        return self.trial(cut).forecast
+
+    def trial(self, cut: Cut, metrics: Sequence[str] = ()) -> Trial:
+        """The changes of the loss and of `metrics` under `cut`, tried on the select part with a
+        refit that has not seen it.
 
         For choices that try many cuts, so that the samples of the forecast stay unread until one
         is chosen. The refit has fewer samples than the plan's own, so the change is, if anything,
@@ -88,13 +94,35 @@ class Forecaster:
                 "data."
             )
         if not cut.kept:
-            return self._nothing("probed", select)
+            unchanged = self._unchanged(metrics, select)
+            return Trial(forecast=self._nothing("probed", select), metrics=unchanged)
         # another seed parts the rest anew, so that ridge strengths are chosen within it
         maps = compensate(
             self._model, self._sites, cut, self._settings, rest,
             seed=seed + 1, progress=self._progress,
         )  # fmt: skip
-        return probed_forecast(self._model, maps, select, self.loss, level=self._level)
+        forecast = probed_forecast(self._model, maps, select, self.loss, level=self._level)
+        return Trial(forecast=forecast, metrics=self._metrics(maps, metrics, select))
+
+    def metrics(self, cut: Cut, names: Sequence[str]) -> tuple[MetricChange, ...]:
+        """The changes of metrics under `cut`, tried on the samples kept for the forecast."""
+        if not cut.kept:
+            return self._unchanged(names, self._watched)
+        return self._metrics(self.weights(cut), names, self._watched)
+
+    def _metrics(
+        self, maps: Mapping[str, Affine], names: Sequence[str], batches: Sequence[Batch]
+    ) -> tuple[MetricChange, ...]:
+        if not names:
+            return ()
+        return metric_changes(self._model, maps, batches, self.loss, names, level=self._level)
+
+    def _unchanged(self, names: Sequence[str], seen: Sequence[Batch]) -> tuple[MetricChange, ...]:
+        n = sum(map(len, seen))
+        return tuple(
+            MetricChange(name=m, change=0.0, low=0.0, high=0.0, level=self._level, samples=n)
+            for m in names
+        )
 
     def _nothing(self, method: Literal["probed", "local"], batches: Sequence[Batch]) -> Forecast:
         return Forecast(

@@ -8,16 +8,13 @@ from typing import Any, get_args
 
 from torch import nn
 
-from actprune.data.calibration import ALL_PARTS
-from actprune.data.source import Source, as_source
-from actprune.data.split import Part
+from actprune.data.source import Source
 from actprune.errors import ActpruneError
-from actprune.exact.box import Box, read_box
+from actprune.exact.box import Box
 from actprune.planning.allocate import cut_of
-from actprune.planning.criteria import Criterion, Evidence
-from actprune.planning.evidence import gather
-from actprune.planning.forecast import Forecaster
-from actprune.planning.lossless import lossless_rooms
+from actprune.planning.criteria import Criterion
+from actprune.planning.fast import Clock
+from actprune.planning.prepare import Choice, forecaster_of, prepare, refit_parts
 from actprune.planning.problem import pose
 from actprune.planning.reach import reach
 from actprune.planning.result import (
@@ -29,14 +26,10 @@ from actprune.planning.result import (
     PlannedSite,
     Reached,
 )
-from actprune.planning.rooms import ranked_rooms
-from actprune.planning.samples import calibration, elsewhere
-from actprune.planning.select import check_named, chosen_sites, named_units
 from actprune.planning.target import Target, parse_target
+from actprune.planning.trials import metrics_of
 from actprune.profiling.result import Profile, SiteProfile
 from actprune.refit.settings import Compensation
-from actprune.running.hashing import model_hash
-from actprune.running.wrapped import at_hand
 from actprune.sites.cut import Cut
 
 Progress = Callable[[str], None]
@@ -54,6 +47,8 @@ def plan(
     ignore: Sequence[str] = (),
     keep: Sequence[str] = (),
     drop: Sequence[str] = (),
+    least: Mapping[str, int | float | str] | None = None,
+    most: Mapping[str, int | float | str] | None = None,
     round_to: int = 1,
     box: str | Box | None = None,
     batches: Source | Iterable[Any] | None = None,
@@ -62,6 +57,7 @@ def plan(
     level: float = 0.9,
     seed: int | None = None,
     probes: bool = True,
+    clock: Clock | None = None,
     progress: Progress = lambda stage: None,
 ) -> Plan:
     """Choose the units to remove so that every target is met, price the cut and forecast it.
@@ -71,14 +67,18 @@ def plan(
 
     Args:
         model: the dense model that was profiled, in its wrapper or not (see `unwrapped`).
-        target: `units=50%`, `params=`, `macs=`, `bytes=` (shares kept), `loss=+0.02`, `lossless`,
-            `lossless=proved`, or several of them.
+        target: `units=50%`, `params=`, `macs=`, `bytes=`, `latency=` (shares kept), `loss=+0.02`,
+            `accuracy=-0.5pt` or `agreement=-0.5pt` (points it may fall), `lossless`,
+            `lossless=proved`, or several of them. Losses and metrics are held by the worse end of
+            their interval on the select samples.
         criterion: a name in `CRITERIA`, or a function from `Evidence` to `Ranking`.
         allocate: the same share everywhere (uniform), or the least harm over all sites within the
             targets (global): by the output's divergence, measured site by site where `batches`
             are given, else by the criterion's scores.
         only, ignore: patterns of site names (`layer1.*`, or `re:...`).
         keep, drop: `site:unit` that must stay or go.
+        least, most: by pattern of site names, how few and how many units stay: a count, or a
+            share of the site's units (.25 or `25%`).
         round_to: units are kept in multiples of this.
         box: the inputs that the target lossless proves units silent on: `0:1`, `data` (the
             calibration data's extremes), `npz:FILE` (see `read_box`); None: any input.
@@ -90,6 +90,7 @@ def plan(
         level: of the forecast interval.
         seed: of the bootstrap and of `random`; the profile's when left out.
         probes: also make the counts-only forecast, which costs two smaller compensations.
+        clock: times a really cut model, for a latency target; `actprune.plan` brings its own.
         progress: called with the name of each stage or layer done.
 
     Raises:
@@ -98,59 +99,46 @@ def plan(
         BudgetError: if a target cannot be reached.
     """
     start = time.perf_counter()
-    model = at_hand(model)
     targets = _targets(target)
-    settings = compensation or Compensation()
     seed = profile.identity.seed if seed is None else seed
-    _check(model, profile, allocate, round_to, level)
-    sites = chosen_sites([s.site for s in profile.sites], only, ignore, profile.refusals)
-    stay, go = named_units(keep, sites), named_units(drop, sites)
-    check_named(stay, go, sites)
-    refit_parts = ALL_PARTS if check is not None else (Part.FIT, Part.SELECT)
-    fit_on = calibration(profile, batches, refit_parts)
-    evidence: Mapping[str, Evidence] = {}
-    lossless, why = any(t.kind == "lossless" for t in targets), None
-    if box is not None and not lossless:
-        raise ActpruneError("--box: serves the target lossless only; leave it out.")
-    if lossless:
-        if go:
-            raise ActpruneError("The target lossless chooses its units itself; leave out drop.")
-        certified = all(t.word != "proved" for t in targets)
-        exact = lossless_rooms(
-            model, profile, sites, stay, round_to, box=_box(box, profile, batches, certified),
-            example=fit_on[0] if fit_on else None, certified=certified,
-        )  # fmt: skip
-        rooms, settings, why = exact.rooms, exact.settings, exact.why
-    else:
-        evidence = gather(model, profile, sites, fit_on, seed=seed, progress=progress)
-        rooms = ranked_rooms(evidence, sites, criterion, keep=stay, drop=go, step=round_to)
-    forecaster = None
-    if batches is not None:
-        if check is None:
-            watched = calibration(profile, batches, (Part.CHECK,))
-        else:
-            watched = elsewhere(profile, as_source(check))
-        forecaster = Forecaster(
-            model, profile, sites, settings, fit_on, watched,
-            loss_name=loss, level=level, seed=seed, progress=progress,
-        )  # fmt: skip
+    _check(allocate, level)
+    lossless = targets[0].kind == "lossless"
+    ready = prepare(
+        model, profile, criterion=criterion, settings=compensation or Compensation(),
+        choice=Choice(
+            only=only, ignore=ignore, keep=keep, drop=drop, least=least or {}, most=most or {},
+            round_to=round_to,
+        ),
+        batches=batches, parts=refit_parts(check), seed=seed, progress=progress,
+        lossless=lossless, certified=targets[0].word != "proved", box=box,
+    )  # fmt: skip
+    sites, rooms, settings = ready.sites, ready.rooms, ready.settings
+    forecaster = forecaster_of(
+        ready, profile, batches, check, loss=loss, level=level, seed=seed, progress=progress
+    )
     problem, unit = None, ""
     if allocate == "global" and not lossless:
         problem, unit = pose(
-            model, rooms, evidence, fit_on, settings, profile.census,
+            ready.model, rooms, ready.evidence, ready.fit_on, settings, profile.census,
             seed=profile.identity.seed, progress=progress,
         )  # fmt: skip
-    found = reach(targets, rooms, problem, profile.census, settings, forecaster)
+    found = reach(targets, rooms, problem, profile.census, settings, forecaster, clock)
     counts, solution = found.counts, found.solution
     cut = cut_of(rooms, counts)
     after = profile.census.cost(sites, cut, adds_bias=settings.adds_bias)
-    shares = {
+    reached: dict[str, float] = {
         "units": sum(len(cut.keeps(s)) for s in sites) / sum(s.units for s in sites),
         "params": after.params / profile.census.params,
         "macs": after.macs / profile.census.macs,
         "bytes": after.bytes / profile.census.bytes,
     }
     forecast = forecaster.probed(cut) if forecaster else None
+    if forecaster is not None and forecast is not None:
+        reached["loss"] = forecast.loss_delta
+        names = metrics_of(targets)
+        reached |= {m.name: m.change for m in forecaster.metrics(cut, names)}
+    if found.timed is not None:
+        reached["latency"] = found.timed.share
     local = forecaster.local(cut) if forecaster else None  # before the probes' own refits
     counts_only = forecaster.counts_only(rooms, counts) if forecaster and probes else None
     no_data = "no data were given to plan, only the profile"
@@ -159,20 +147,15 @@ def plan(
         model=ModelRef(spec=profile.identity.model, hash=profile.identity.model_hash),
         data=_data_ref(profile),
         made_from="profile" if batches is None else "batches",
-        refit_parts=tuple(p.name.lower() for p in refit_parts),
-        targets=tuple(
-            Reached(
-                target=t,
-                reached=shares.get(t.kind, forecast.loss_delta if forecast else None),
-                met=True,
-            )
-            for t in targets
-        ),
+        refit_parts=tuple(p.name.lower() for p in ready.refit_parts),
+        targets=tuple(Reached(target=t, reached=reached.get(t.kind), met=True) for t in targets),
         criterion=criterion if isinstance(criterion, str) else criterion.__name__,
         allocate=allocate,
         optimality=solution and Optimality(harm=solution.harm, bound=solution.bound, unit=unit),
+        tried=found.tried,
+        timed=found.timed,
         compensation=settings,
-        exact=why,
+        exact=ready.exact,
         sites=tuple(_planned(profile.site(s.name), cut) for s in sites),
         before=profile.census.dense,
         after=after,
@@ -187,17 +170,6 @@ def plan(
     )
 
 
-def _box(
-    box: str | Box | None, profile: Profile, batches: Source | Iterable[Any] | None, certified: bool
-) -> Box | None:
-    """The box that was named; raises ActpruneError where a proof needs data and there are none."""
-    if batches is None and (box is not None or not certified):
-        raise ActpruneError("A proof follows the model on its inputs; give the calibration data.")
-    if not isinstance(box, str):
-        return box
-    return read_box(box, calibration(profile, batches, ALL_PARTS))
-
-
 def _targets(target: str | Target | Sequence[str | Target]) -> tuple[Target, ...]:
     many = [target] if isinstance(target, (str, Target)) else list(target)
     if not many:
@@ -208,18 +180,11 @@ def _targets(target: str | Target | Sequence[str | Target]) -> tuple[Target, ...
     return targets
 
 
-def _check(model: nn.Module, profile: Profile, allocate: str, round_to: int, level: float) -> None:
-    if model_hash(model) != profile.identity.model_hash:
-        raise ActpruneError(
-            f"The profile is of another model ({profile.identity.model}, other weights or shapes); "
-            f"profile this model."
-        )
+def _check(allocate: str, level: float) -> None:
     if allocate not in get_args(Allocation):
         raise ActpruneError(
             f"allocate must be one of {', '.join(get_args(Allocation))}, got {allocate!r}."
         )
-    if round_to < 1:
-        raise ActpruneError(f"round_to must be at least 1, got {round_to}.")
     if not 0 < level < 1:
         raise ActpruneError(f"level must lie between 0 and 1, got {level}.")
 

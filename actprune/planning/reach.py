@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from actprune.errors import ActpruneError, BudgetError
 from actprune.planning.allocate import (
     Counts,
+    Fits,
     Room,
     cut_of,
     first_that_fits,
@@ -15,19 +15,25 @@ from actprune.planning.allocate import (
     ladder_uniform,
     out_of_reach,
 )
+from actprune.planning.fast import Clock, fast_enough
 from actprune.planning.forecast import Forecaster
+from actprune.planning.result import Timed, Tried
 from actprune.planning.solve import Problem, Solution
-from actprune.planning.target import Target
+from actprune.planning.target import COSTS, TRIED, Target
+from actprune.planning.trials import check_held, smallest_that_holds, trying
 from actprune.refit.settings import Compensation
 from actprune.sites.census import Census
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocated:
-    """Units kept at each site; with the solution where the global problem was solved."""
+    """Units kept at each site; with the solution where the global problem was solved, and what
+    was tried and timed on the way."""
 
     counts: Counts
     solution: Solution | None = None
+    tried: Tried | None = None
+    timed: Timed | None = None
 
 
 def reach(
@@ -37,46 +43,75 @@ def reach(
     census: Census,
     settings: Compensation,
     forecaster: Forecaster | None,
+    clock: Clock | None = None,
 ) -> Allocated:
     """How many units each site keeps so that every target is met.
 
-    The cost targets are met with the largest model that meets them: less than one group of units
-    could be returned. A loss target alone is met with the smallest model whose forecast, at the
-    upper end of its interval, stays within it.
+    Cost targets are met with the largest model that meets them: less than one group of units could
+    be returned. A latency target, with the largest on a ladder of sizes that is timed to meet it. A
+    loss or metric target without any of these, with the smallest model that holds where it is
+    tried; together with them, it is only checked.
 
     Args:
         problem: curves and prices for a global allocation; None keeps the same share everywhere.
+        clock: times a cut, for a latency target.
 
     Raises:
         BudgetError: if a target cannot be met, or the targets exclude each other.
-        ActpruneError: if a loss target is given without data.
+        ActpruneError: if a target needs data and there are none.
     """
     if targets[0].kind == "lossless":
         return Allocated(counts={r.site.name: r.most for r in rooms})
-    costs = [t for t in targets if t.kind != "loss"]
-    losses = [t for t in targets if t.kind == "loss"]
-    if losses and forecaster is None:
-        raise ActpruneError("A loss target needs data to forecast on; give the calibration data.")
-    if not costs:
-        steps = ladder_uniform(rooms) if problem is None else problem.ladder("macs")
-        return Allocated(counts=_smallest_within(losses, steps, rooms, forecaster))
+    costs = [t for t in targets if t.kind in COSTS]
+    times = [t for t in targets if t.kind == "latency"]
+    trials = [t for t in targets if t.kind in TRIED]
+    trier = trying(trials, forecaster) if trials else None
+
+    def steps() -> list[Counts]:
+        return ladder_uniform(rooms) if problem is None else problem.ladder("macs")
 
     def fits(counts: Counts) -> bool:
         whole = problem is not None
         return all(_within(t, counts, rooms, census, settings, overall=whole) for t in costs)
 
-    asked = ", ".join(map(str, targets))
+    found = None
+    if costs:
+        found = _priced(costs, rooms, problem, fits, asked=", ".join(map(str, targets)))
+    if times:
+        rungs = steps()
+        if found is not None:
+            rungs = [found.counts, *(c for c in rungs if fits(c) and _below(c, found.counts))]
+        counts, timed = fast_enough(times, rungs, rooms, clock)
+        solved = found.solution if found and counts == found.counts else None
+        found = Allocated(counts=counts, solution=solved, timed=timed)
+    if trier is None:
+        assert found is not None
+        return found
+    if found is None:
+        counts, tried = smallest_that_holds(trials, steps(), rooms, trier, problem)
+        return Allocated(counts=counts, tried=tried)
+    return replace(found, tried=check_held(trials, found.counts, rooms, trier))
+
+
+def _priced(
+    costs: Sequence[Target],
+    rooms: Sequence[Room],
+    problem: Problem | None,
+    fits: Fits,
+    *,
+    asked: str,
+) -> Allocated:
     if problem is None:
-        steps = ladder_uniform(rooms)
-        found = Allocated(counts=give_back(first_that_fits(steps, fits, asked), rooms, fits))
-    else:
-        solution = problem.solve(_budgets(costs, problem), fits)
-        if solution is None:
-            raise out_of_reach(asked)
-        found = Allocated(counts=solution.counts, solution=solution)
-    for t in losses:
-        _check_loss(t, found.counts, rooms, forecaster)
-    return found
+        first = first_that_fits(ladder_uniform(rooms), fits, asked)
+        return Allocated(counts=give_back(first, rooms, fits))
+    solution = problem.solve(_budgets(costs, problem), fits)
+    if solution is None:
+        raise out_of_reach(asked)
+    return Allocated(counts=solution.counts, solution=solution)
+
+
+def _below(counts: Counts, others: Counts) -> bool:
+    return sum(counts.values()) < sum(others.values())
 
 
 def _budgets(costs: Sequence[Target], problem: Problem) -> dict[str, float]:
@@ -112,42 +147,3 @@ def _within(
     before = {"params": census.params, "macs": census.macs, "bytes": census.bytes}[target.kind]
     now = {"params": cost.params, "macs": cost.macs, "bytes": cost.bytes}[target.kind]
     return now <= target.value * before * (1 + 1e-12)
-
-
-def _check_loss(
-    target: Target, counts: Counts, rooms: Sequence[Room], forecaster: Forecaster | None
-) -> None:
-    assert forecaster is not None
-    assert target.value is not None
-    forecast = forecaster.probed(cut_of(rooms, counts))
-    if forecast.high > target.value:
-        raise BudgetError(
-            f"Target {target} cannot be met together with the cost targets: they are forecast to "
-            f"change the loss by {forecast}."
-        )
-
-
-def _smallest_within(
-    targets: Sequence[Target],
-    steps: Sequence[Counts],
-    rooms: Sequence[Room],
-    forecaster: Forecaster | None,
-) -> Counts:
-    """Bisection along the ladder; the forecast grows along it up to noise, and the result is one
-    whose own forecast was seen to fit."""
-    assert forecaster is not None
-    bound = min(t.value for t in targets if t.value is not None)
-
-    def fits(counts: Counts) -> bool:
-        return forecaster.probed(cut_of(rooms, counts)).high <= bound
-
-    low, high = 0, len(steps) - 1  # steps[0] keeps everything, or everything but forced units
-    if not fits(steps[low]):
-        raise BudgetError(f"Target loss=+{bound:g} cannot be met: even the least cut exceeds it.")
-    while low < high:
-        middle = (low + high + 1) // 2
-        if fits(steps[middle]):
-            low = middle
-        else:
-            high = middle - 1
-    return steps[low]

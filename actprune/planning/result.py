@@ -53,6 +53,68 @@ class CountsForecast(Frozen):
     gamma: float
 
 
+class MetricChange(Frozen):
+    """Change of a metric (pruned minus dense, -1 to 1) on the samples of `samples`, with the
+    two-sided interval of `level` for the population's."""
+
+    name: str
+    change: float
+    low: float
+    high: float
+    level: float
+    samples: int
+
+    def __str__(self) -> str:
+        c, low, high = (100 * x for x in (self.change, self.low, self.high))
+        return f"{self.name} by {c:+.2f} points [{low:+.2f}, {high:+.2f}], {100 * self.level:g} %"
+
+
+class Trial(Frozen):
+    """One size tried on the select samples, with a refit that has not seen them."""
+
+    forecast: Forecast
+    metrics: tuple[MetricChange, ...] = ()
+
+
+class Tried(Frozen):
+    """How a loss or metric target was met: sizes tried, and what the chosen one did there.
+
+    Samples kept for the forecast and held-out ones took no part in it.
+    """
+
+    sizes: int
+    chosen: Trial
+
+    def __str__(self) -> str:
+        many = "1 size" if self.sizes == 1 else f"{self.sizes} sizes"
+        return (
+            f"{many} on {self.chosen.forecast.samples} select samples; the forecast's and the "
+            f"held-out samples untouched"
+        )
+
+
+class Timed(Frozen):
+    """Time of a forward pass of the really cut model as a share of the dense one's, both timed in
+    turn at planning: median over rounds, and its 20 % and 80 % quantiles. No refit: weights do
+    not change the time."""
+
+    share: float
+    low: float
+    high: float
+    rounds: int
+    batch: int
+    threads: int
+    device: str
+    sizes: int = 1  # timed until this one was found
+
+    def __str__(self) -> str:
+        return (
+            f"{100 * self.share:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}] of the dense "
+            f"time, measured at planning ({self.rounds} rounds, batch {self.batch}, "
+            f"{self.threads} threads, {self.device})"
+        )
+
+
 class Reached(Frozen):
     """A target with what the plan reaches, in the target's own unit."""
 
@@ -155,6 +217,8 @@ class Plan(Frozen):
     criterion: str
     allocate: Allocation
     optimality: Optimality | None = None  # of a global allocation to cost targets
+    tried: Tried | None = None  # of loss and metric targets
+    timed: Timed | None = None  # of a latency target
     compensation: Compensation
     exact: ExactPlan | None = None  # of the target lossless
     sites: tuple[PlannedSite, ...]

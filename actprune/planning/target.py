@@ -10,13 +10,18 @@ from pydantic import BaseModel, ConfigDict
 
 from actprune.errors import ActpruneError
 
-TargetKind: TypeAlias = Literal["units", "params", "macs", "bytes", "loss", "lossless"]
-SHARES: tuple[TargetKind, ...] = ("units", "params", "macs", "bytes")
+TargetKind: TypeAlias = Literal[
+    "units", "params", "macs", "bytes", "latency", "loss", "accuracy", "agreement", "lossless"
+]
+COSTS: tuple[TargetKind, ...] = ("units", "params", "macs", "bytes")  # known without running
+SHARES: tuple[TargetKind, ...] = (*COSTS, "latency")  # written as the percentage kept
+METRICS: tuple[TargetKind, ...] = ("accuracy", "agreement")
+TRIED: tuple[TargetKind, ...] = ("loss", *METRICS)  # need data to try cuts on
 
 
 class Target(BaseModel):
-    """One target. `value`: share kept (0 to 1) for units, params, macs and bytes; greatest loss
-    change for loss; None for lossless."""
+    """One target. `value`: share kept (0 to 1) for units, params, macs, bytes and latency; greatest
+    loss change for loss; greatest fall (0 to 1) for a metric; None for lossless."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,14 +34,17 @@ class Target(BaseModel):
             return self.kind if self.word is None else f"{self.kind}={self.word}"
         if self.kind == "loss":
             return f"loss=+{self.value:g}"
+        if self.kind in METRICS:
+            return f"{self.kind}=-{100 * self.value:g}pt"
         return f"{self.kind}={100 * self.value:g}%"
 
 
 def parse_target(text: str) -> Target:
-    """Read `units=50%`, `params=70%`, `macs=50%`, `bytes=60%`, `loss=+0.02`, `lossless` or
-    `lossless=proved`.
+    """Read `units=50%`, `params=70%`, `macs=50%`, `bytes=60%`, `latency=60%`, `loss=+0.02`,
+    `accuracy=-0.5pt`, `agreement=-1pt`, `lossless` or `lossless=proved`.
 
-    Percentages say what is kept; of a site's units, never less than one.
+    Percentages say what is kept; of a site's units, never less than one. Points are hundredths of
+    the samples: what the metric may fall by.
 
     Raises:
         ActpruneError: if the target is malformed or out of range.
@@ -51,14 +59,22 @@ def parse_target(text: str) -> Target:
         close = difflib.get_close_matches(written, get_args(TargetKind), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ActpruneError(
-            f"Target must be units=, params=, macs= or bytes=P%, loss=+X, or lossless, "
-            f"got {text!r}{hint}"
+            f"Target must be units=, params=, macs=, bytes= or latency=P%, loss=+X, accuracy= or "
+            f"agreement=-Xpt, or lossless, got {text!r}{hint}"
         )
     if kind == "loss":
         match = re.fullmatch(r"\+?([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)", value)
         if not match:
             raise ActpruneError(f"A loss target is written loss=+0.02, got {text!r}.")
         return Target(kind="loss", value=float(match[1]))
+    if kind in METRICS:
+        match = re.fullmatch(r"-?([0-9]*\.?[0-9]+)pt", value)
+        if not match or float(match[1]) > 100:
+            raise ActpruneError(
+                f"Target {kind} is written {kind}=-0.5pt (points it may fall, at most 100), "
+                f"got {text!r}."
+            )
+        return Target(kind=kind, value=float(match[1]) / 100)
     match = re.fullmatch(r"([0-9]*\.?[0-9]+)%", value)
     if not match:
         raise ActpruneError(f"Target {kind} is written {kind}=50% (the share kept), got {text!r}.")

@@ -20,8 +20,8 @@ from actprune.loading.data import load_data, own_data
 from actprune.loading.model import load_model
 from actprune.loading.saved import load
 from actprune.planning.alike import alike
-from actprune.planning.plan import plan as make_plan
 from actprune.planning.result import Plan
+from actprune.planning.written import read_limits
 from actprune.profiling.collect import profile as collect
 from actprune.profiling.result import Profile
 from actprune.pruning.prune import prune
@@ -32,6 +32,7 @@ from actprune.reporting.assemble import assemble, with_verdict
 from actprune.reporting.schema import Report
 from actprune.reporting.write import read_report, write_report
 from actprune.theory import fit
+from actprune.timed import plan as make_plan
 from actprune.verifying.verify import verify
 
 PLAN = "plan.json"
@@ -213,6 +214,8 @@ def _plan(
         ignore=asked.ignore,
         keep=asked.keep,
         drop=asked.drop,
+        least=read_limits(asked.least),
+        most=read_limits(asked.most),
         round_to=asked.round_to,
         box=asked.box,
         batches=data,

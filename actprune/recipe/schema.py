@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,7 +20,8 @@ from pydantic import (
 
 from actprune.errors import ActpruneError
 from actprune.healing.settings import HealSettings
-from actprune.planning.target import SHARES, Target, parse_target
+from actprune.planning.target import METRICS, SHARES, Target, parse_target
+from actprune.planning.written import read_limits
 
 if TYPE_CHECKING:
     from actprune.planning.result import Compensation
@@ -53,6 +55,14 @@ def _unit(value: Any) -> Any:
     return value
 
 
+def _limit(value: str) -> str:
+    try:
+        read_limits([value])
+    except ActpruneError as e:
+        raise ValueError(str(e)) from e
+    return value
+
+
 def _heal(value: Any) -> Any:
     if value is None:
         raise ValueError("is empty; write true for the default settings, or leave it out")
@@ -65,10 +75,21 @@ def _share(value: Any) -> Any:
     return value
 
 
+def _points(value: Any) -> Any:
+    if value is not None and not isinstance(value, str):
+        raise ValueError("is written in points it may fall, as in -0.5pt")
+    return value
+
+
+WRITTEN = (*SHARES, "loss", *METRICS)  # targets with a value
+
 Name = Annotated[str, BeforeValidator(_name), Field(min_length=1)]
 Unit = Annotated[str, BeforeValidator(_unit)]
+Limit = Annotated[Name, AfterValidator(_limit)]
+Limits = Annotated[tuple[Limit, ...], BeforeValidator(_tuple)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_tuple)]
 Share = Annotated[str | None, BeforeValidator(_share)]
+Points = Annotated[str | None, BeforeValidator(_points)]
 Units = Annotated[tuple[Unit, ...], BeforeValidator(_tuple)]
 
 
@@ -122,13 +143,24 @@ class TargetSection(Section):
     loss: float | str | None = Field(
         default=None, description="Greatest forecast rise of the loss, as in +0.02."
     )
+    latency: Share = Field(
+        default=None, description="Share of the dense median latency on this device, measured."
+    )
+    accuracy: Points = Field(
+        default=None, description="Points the accuracy may fall, as in -0.5pt; needs class labels."
+    )
+    agreement: Points = Field(
+        default=None,
+        description="Points of samples that may get another class than from the dense model, as "
+        "in -0.5pt; for classifiers without labels.",
+    )
     lossless: bool | Literal["proved"] = Field(
         default=False,
         description="Units proved silent on the box or said by others, and those that never moved "
         "off one value on the calibration data; with the word proved, without these.",
     )
 
-    @field_validator(*SHARES, "loss")
+    @field_validator(*WRITTEN)
     @classmethod
     def _well_formed(cls, value: Any, info: Any) -> Any:
         if value is not None:
@@ -140,7 +172,7 @@ class TargetSection(Section):
 
     @model_validator(mode="after")
     def _something(self) -> TargetSection:
-        asked = [k for k in (*SHARES, "loss") if getattr(self, k) is not None]
+        asked = [k for k in WRITTEN if getattr(self, k) is not None]
         if self.lossless and asked:
             raise ValueError(f"lossless stands alone; remove it or {', '.join(asked)}")
         if not (self.lossless or asked):
@@ -149,11 +181,11 @@ class TargetSection(Section):
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """The targets in the order units, params, macs, bytes, loss; or lossless alone."""
+        """The targets in the order of `WRITTEN`; or lossless alone."""
         if self.lossless:
             proved = self.lossless == "proved"
             return (Target(kind="lossless", word="proved" if proved else None),)
-        given = ((k, getattr(self, k)) for k in (*SHARES, "loss"))
+        given = ((k, getattr(self, k)) for k in WRITTEN)
         return tuple(parse_target(_written(k, v)) for k, v in given if v is not None)
 
 
@@ -209,6 +241,12 @@ class PruneSection(Section):
     ignore: Names = Field(default=(), description="Sites to leave whole, in the same way.")
     keep: Units = Field(default=(), description="Units that must stay, as site:unit.")
     drop: Units = Field(default=(), description="Units that must go, as site:unit.")
+    least: Limits = Field(
+        default=(), description="Fewest units that sites keep, as fc1:8 or conv*:25%."
+    )
+    most: Limits = Field(
+        default=(), description="Most units that sites keep, as fc1:8 or conv*:75%."
+    )
     round_to: int = Field(
         default=1, ge=1, description="Keep a multiple of this many units at each site."
     )

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from actprune.healing.result import Healed
 from actprune.healing.settings import HealSettings
 from actprune.planning.result import Plan
-from actprune.planning.target import Target
+from actprune.planning.target import TRIED, Target
 from actprune.profiling.result import Profile
 from actprune.reporting.schema import (
     CountsOnly,
@@ -54,7 +54,13 @@ def assemble(
             )
         )
     targets = tuple(
-        ReportTarget(kind=_kind(t.target), asked=t.target.value, reached=t.reached, met=t.met)
+        ReportTarget(
+            kind=_kind(t.target),
+            asked=t.target.value,
+            reached=t.reached,
+            met=t.met,
+            how=_how(plan, t.target),
+        )
         for t in plan.targets
     )
     return with_verdict(
@@ -104,6 +110,12 @@ def assemble(
 
 def _kind(target: Target) -> str:
     return str(target) if target.kind == "lossless" else target.kind
+
+
+def _how(plan: Plan, target: Target) -> str | None:
+    if target.kind in TRIED and plan.tried is not None:
+        return f"tried {plan.tried}"
+    return str(plan.timed) if target.kind == "latency" and plan.timed is not None else None
 
 
 def with_verdict(report: Report, verdict: Verdict) -> Report:

@@ -40,6 +40,7 @@ class ReportTarget(Frozen):
     asked: float | None
     reached: float | None
     met: bool
+    how: str | None = None  # the plan tried or timed it, where costs alone do not tell
 
 
 class CountsOnly(Frozen):

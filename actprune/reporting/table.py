@@ -87,7 +87,7 @@ def _findings(report: Report) -> Table:
     table.add_row("", "")
     for i, target in enumerate(report.targets):
         met = "met" if target.met else "missed"
-        why = words.reached_reason(target)
+        why = words.reached_reason(target) or target.how
         line = f"{words.goal(target)}: {words.reached(target)}, {met}{f' ({why})' if why else ''}"
         table.add_row("asked" if i == 0 else "", _literal(line))
     table.add_row("forecast", _literal(words.forecast(report)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actprune.exporting.result import ExportOutcome
+from actprune.planning.target import METRICS
 from actprune.reporting.numbers import estimate, number, percent, scaled, signed, unit_of, whole
 from actprune.reporting.schema import Report, ReportTarget
 from actprune.verifying.result import Latency, Measured
@@ -23,7 +24,7 @@ COSTS = {
     "params": "parameters",
     "macs": "MACs",
     "bytes": "bytes",
-    "latency": "latency",
+    "latency": "dense latency",
 }
 
 
@@ -46,6 +47,8 @@ def goal(target: ReportTarget) -> str:
         return f"keep {percent(target.asked)} of the {COSTS[target.kind]}"
     if target.kind == "loss":
         return f"change the loss by at most {target.asked:+g}"
+    if target.kind in METRICS:
+        return f"let the {target.kind} fall by at most {100 * target.asked:g} points"
     return f"{target.kind} {target.asked:+g}"
 
 
@@ -53,6 +56,8 @@ def reached(target: ReportTarget) -> str:
     """What the cut reaches, in the target's own unit."""
     if target.reached is None:
         return "no amount"
+    if target.kind in METRICS:
+        return f"{100 * target.reached:+.2f} points"
     return percent(target.reached) if target.kind in COSTS else signed(target.reached)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import hypot
 from typing import Literal
 
-from actprune.planning.result import Plan
+from actprune.planning.result import MetricChange, Plan
 from actprune.verifying.result import Exactness, Measured
 
 ROUNDING = 1e-6  # of the dense loss (at least 1): what float32 arithmetic alone may change
@@ -19,8 +20,13 @@ def judge(
     dense_loss: float,
     loss_kind: str,
     exact: Exactness | None = None,
+    metrics: Mapping[str, MetricChange] | None = None,
 ) -> tuple[Outcome, str]:
     """The verdict and its reason in words; `loss_kind` is what was measured.
+
+    A loss or metric target is missed where the measured interval lies wholly beyond it (`metrics`:
+    the measured changes by name). A latency target was measured at planning and is not judged
+    again, since timings vary with what else a machine does: both times stand in the report.
 
     The forecast interval covers the population's change; before the measurement is held against
     it, each side is widened in quadrature by the measurement's own half-width (ours).
@@ -50,6 +56,9 @@ def judge(
         asked = reached.target.value
         if reached.target.kind == "loss" and asked is not None and measured.low > asked:
             return "fail", f"target {reached.target} missed: measured {measured.loss_delta:+.4f}"
+        fall = (metrics or {}).get(reached.target.kind)
+        if fall is not None and asked is not None and fall.high < -asked:
+            return "fail", f"target {reached.target} missed: measured {fall}"
     slack = ROUNDING * max(1.0, abs(dense_loss))
     low = f.loss_delta - hypot(f.loss_delta - f.low, measured.high - measured.loss_delta) - slack
     high = f.loss_delta + hypot(f.high - f.loss_delta, measured.loss_delta - measured.low) + slack

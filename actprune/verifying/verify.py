@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from actprune.data.batch import Batch
 from actprune.data.source import Source, as_source
 from actprune.errors import ActpruneError
+from actprune.planning.metric_change import metric_change
 from actprune.planning.result import Plan, PlannedSite
 from actprune.profiling.counting.observe import observe
 from actprune.running.evaluate import loss_for
@@ -79,7 +80,9 @@ def verify(
     models = [dense, small, *others.values()]
     if healed is not None:
         models += [bare(dense, small, plan), unwrapped(healed)]
-    losses, metrics, affected = _score(models, dense, plan, batches, chosen, progress)
+    losses, scores, affected = _score(models, dense, plan, batches, chosen, progress)
+    metrics = [{k: float(v.mean()) for k, v in m.items()} for m in scores]
+    falls = {k: metric_change(k, scores[1][k] - scores[0][k], level=level) for k in chosen.metrics}
     change = losses[1] - losses[0]
     low, high = bootstrap_mean(change, level=level, seed=seed)
     measured = Measured(
@@ -93,7 +96,7 @@ def verify(
         level=CERTIFICATE_LEVEL,
     )
     exact = check_exactness(dense, small, plan, batches, certificate)
-    outcome, reason = judge(plan, measured, float(losses[0].mean()), chosen.kind, exact)
+    outcome, reason = judge(plan, measured, float(losses[0].mean()), chosen.kind, exact, falls)
     back = None
     if healed is not None:
         reason += "; all of it before healing"
@@ -150,8 +153,8 @@ def _score(
     batches: Sequence[Batch],
     loss: Loss,
     progress: Callable[[int], None],
-) -> tuple[list[np.ndarray], list[dict[str, float]], np.ndarray]:
-    """Per-sample losses and mean metrics of every model, and which samples a removed unit moves."""
+) -> tuple[list[np.ndarray], list[dict[str, np.ndarray]], np.ndarray]:
+    """Per-sample losses and metrics of every model, and which samples a removed unit moves."""
     losses: list[list[np.ndarray]] = [[] for _ in models]
     metrics: list[dict[str, list[np.ndarray]]] = [{k: [] for k in loss.metrics} for _ in models]
     affected: list[np.ndarray] = []
@@ -169,8 +172,8 @@ def _score(
                 for name, metric in loss.metrics.items():
                     metrics[i][name].append(metric(out, reference, moved.labels).cpu().numpy())
         progress(len(batch))
-    means = [{k: float(np.concatenate(v).mean()) for k, v in m.items()} for m in metrics]
-    return [np.concatenate(x) for x in losses], means, np.concatenate(affected)
+    scores = [{k: np.concatenate(v) for k, v in m.items()} for m in metrics]
+    return [np.concatenate(x) for x in losses], scores, np.concatenate(affected)
 
 
 def moves_removed_units(

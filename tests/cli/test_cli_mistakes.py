@@ -77,8 +77,8 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             "prune zoo:digits-mlp -o out --target mac=50%",
-            "--target: Target must be units=, params=, macs= or bytes=P%, loss=+X, or lossless, "
-            "got 'mac=50%'; did you mean 'macs'?",
+            "--target: Target must be units=, params=, macs=, bytes= or latency=P%, loss=+X, "
+            "accuracy= or agreement=-Xpt, or lossless, got 'mac=50%'; did you mean 'macs'?",
         ),
         (
             "prune zoo:digits-mlp -o out --target macs=50% --target macs=40%",

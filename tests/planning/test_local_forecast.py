@@ -180,7 +180,9 @@ def test_a_loss_target_is_kept_by_the_upper_end_of_the_forecast() -> None:
     for bound in (0.02, 0.1, 0.5):
         made = plan(model, seen, f"loss=+{bound}", batches=source, probes=False)
         assert made.forecast is not None
-        assert made.forecast.high <= bound
+        assert made.tried is not None  # on samples that the forecast has not read
+        assert made.tried.chosen.forecast.high <= bound
+        assert made.tried.chosen.forecast != made.forecast
         assert made.targets[0].reached == made.forecast.loss_delta
         sizes.append(made.after.params)
     assert sizes[0] >= sizes[1] >= sizes[2]
@@ -193,7 +195,10 @@ def test_a_loss_target_out_of_reach_is_refused() -> None:
     forced = [f"0:{u}" for u in range(6)]
     with pytest.raises(BudgetError) as e:
         plan(model, seen, "loss=+1e-9", drop=forced, batches=source, probes=False)
-    assert str(e.value) == "Target loss=+1e-09 cannot be met: even the least cut exceeds it."
+    assert str(e.value).startswith(
+        "Target loss=+1e-09 cannot be met: even the least cut exceeds it; it changes the loss "
+    )
+    assert "(tried 1 size on " in str(e.value)
     with pytest.raises(BudgetError) as e:
         plan(model, seen, ["units=20%", "loss=+1e-9"], batches=source, probes=False)
     assert str(e.value).startswith(
@@ -202,5 +207,6 @@ def test_a_loss_target_out_of_reach_is_refused() -> None:
     )
     both = plan(model, seen, ["units=60%", "loss=+9"], batches=source, probes=False)
     assert [t.target.kind for t in both.targets] == ["units", "loss"]
-    assert both.forecast is not None
-    assert both.forecast.high <= 9
+    assert both.tried is not None
+    assert both.tried.sizes == 1
+    assert both.tried.chosen.forecast.high <= 9

@@ -21,6 +21,10 @@ from actprune.planning.target import SHARES, Target, parse_target
         ("loss=1e-3", "loss", 1e-3),
         ("loss=0", "loss", 0.0),
         ("lossless", "lossless", None),
+        ("latency=60%", "latency", 0.6),
+        ("accuracy=-0.5pt", "accuracy", 0.005),
+        ("agreement=2pt", "agreement", 0.02),
+        ("accuracy=0pt", "accuracy", 0.0),
     ],
 )
 def test_a_target_is_read(text: str, kind: str, value: float | None) -> None:
@@ -34,7 +38,11 @@ def test_what_is_printed_can_be_read_again(kind: str, permille: int) -> None:
     assert parse_target(str(parse_target(text))).kind == kind
 
 
-FORMS = "Target must be units=, params=, macs= or bytes=P%, loss=+X, or lossless, got"
+FORMS = (
+    "Target must be units=, params=, macs=, bytes= or latency=P%, loss=+X, accuracy= or "
+    "agreement=-Xpt, or lossless, got"
+)
+POINTS = "Target accuracy is written accuracy=-0.5pt (points it may fall, at most 100), "
 
 
 @pytest.mark.parametrize(
@@ -55,6 +63,10 @@ FORMS = "Target must be units=, params=, macs= or bytes=P%, loss=+X, or lossless
         ("loss=2%", "A loss target is written loss=+0.02, got 'loss=2%'."),
         ("loss=nan", "A loss target is written loss=+0.02, got 'loss=nan'."),
         ("loss=", "A loss target is written loss=+0.02, got 'loss='."),
+        ("accuracy=-1%", f"{POINTS}got 'accuracy=-1%'."),
+        ("accuracy=+1pt", f"{POINTS}got 'accuracy=+1pt'."),
+        ("accuracy=-101pt", f"{POINTS}got 'accuracy=-101pt'."),
+        ("latency=0%", "Target latency must keep more than 0% and at most 100%, got 'latency=0%'."),
     ],
 )  # fmt: skip
 def test_a_malformed_target_is_refused_with_the_right_form(text: str, message: str) -> None:

@@ -112,8 +112,9 @@ def test_one_fault_more(more: str, fault: str) -> None:
         ),
         (
             "target: lossles",
-            "prune.target: Target must be units=, params=, macs= or bytes=P%, loss=+X, or "
-            "lossless, got 'lossles'; did you mean 'lossless'?",
+            "prune.target: Target must be units=, params=, macs=, bytes= or latency=P%, "
+            "loss=+X, accuracy= or agreement=-Xpt, or lossless, got 'lossles'; did "
+            "you mean 'lossless'?",
         ),
         (
             "{target: lossless, keep: [fc1]}",
