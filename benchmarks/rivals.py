@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from actprune.data.batch import Batch
 
 WEIGHTED = (nn.Conv2d, nn.Linear)
+LARGEST_SHARE = 0.9  # of a layer that torch-pruning's global pruning may take
 Importance: TypeAlias = Literal["magnitude", "taylor", "activation"]
 Metric: TypeAlias = Literal["magnitude", "taylor"]
 
@@ -66,6 +67,8 @@ def torch_pruner(
                 example.args[0],
                 importance=score,
                 global_pruning=everywhere,
+                # else a layer that would be emptied is left whole, without a word
+                max_pruning_ratio=LARGEST_SHARE if everywhere else 1.0,
                 pruning_ratio=share_removed if everywhere else 0.0,
                 pruning_ratio_dict=shares,
                 ignored_layers=ignored,

@@ -16,6 +16,7 @@ from benchmarks.rivalry.material import Material, normalized, published
 from benchmarks.rivalry.search import Made, largest, macs_of
 from benchmarks.rivalry.widths import emp_widths, flap_widths, reshaped
 from benchmarks.rivals import (
+    LARGEST_SHARE,
     Importance,
     Metric,
     kirigami_by_ratio,
@@ -116,7 +117,7 @@ def torch_pruning(
     )
     statistics = time.perf_counter() - start
     if everywhere:
-        settings = [i / 200 for i in range(1, 200)]
+        settings = [i / 200 for i in range(1, int(200 * LARGEST_SHARE) + 1)]
     else:
         # torch-pruning keeps int(n * (1 - share)) of n channels: a hair below k / n removed makes
         # that n - k in floating point; the smallest layer keeps at least one
@@ -124,7 +125,8 @@ def torch_pruning(
         steps = {k / n for n in units for k in range(1, n)}
         settings = [s - 1e-9 for s in sorted(steps) if s <= most]
     budget = share * macs_of(given.dense, example)
-    made = largest(prune, settings, budget, example)
+    stride = 8 if everywhere else None
+    made = largest(prune, settings, budget, example, stride=stride)
     return replace(made, seconds=made.seconds + statistics)
 
 

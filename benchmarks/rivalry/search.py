@@ -34,12 +34,18 @@ def macs_of(model: nn.Module, example: Batch) -> float:
 
 
 def largest(
-    make: Callable[[S], nn.Module], settings: Sequence[S], budget: float, example: Batch
+    make: Callable[[S], nn.Module],
+    settings: Sequence[S],
+    budget: float,
+    example: Batch,
+    *,
+    stride: int | None = None,
 ) -> Made:
     """The first of `settings` (largest model first) whose model has at most `budget` MACs.
 
-    By bisection: MACs fall along the settings; where a method's do not, what is returned still
-    fits.
+    By bisection: MACs fall along the settings. Where a method's do not (torch-pruning's global
+    pruning leaves layers whole that it would empty), `stride` asks for every so manyth setting
+    first, from the largest model on.
 
     Raises:
         ActpruneError: if even the last setting's model is larger.
@@ -52,11 +58,16 @@ def largest(
         macs = macs_of(model, example)
         return Made(model=model, seconds=seconds, setting=f"{settings[i]:.6g}"), macs
 
-    low, high = 0, len(settings) - 1
-    best, macs = made(high)
-    if macs > budget:
+    last = len(settings) - 1
+    low, macs = 0, float("inf")
+    for high in [*range(0, last, stride), last] if stride else [last]:
+        best, macs = made(high)
+        if macs <= budget:
+            break
+        low = high + 1
+    else:
         raise ActpruneError(
-            f"Its smallest model has {macs:,.0f} MACs, above the asked {budget:,.0f}."
+            f"Its smallest model tried has {macs:,.0f} MACs, above the asked {budget:,.0f}."
         )
     while low < high:
         middle = (low + high) // 2

@@ -82,8 +82,22 @@ def test_torch_pruning_prunes_frozen_parameters_too() -> None:
 def test_the_search_refuses_a_target_out_of_reach() -> None:
     given = material("digits-mlp", 0, 1)
     example = next(iter(given.test.batches(1)))
-    with pytest.raises(ActpruneError, match=r"Its smallest model has 300,032 MACs, above"):
+    with pytest.raises(ActpruneError, match=r"Its smallest model tried has 300,032 MACs, above"):
         largest(lambda s: given.dense, [0.1, 0.2], 1_000, example)
+
+
+def test_the_search_strides_where_the_last_setting_is_no_smaller() -> None:
+    given = material("digits-mlp", 0, 1)
+    example = next(iter(given.test.batches(1)))
+
+    def halves(removed: int) -> nn.Module:  # 100 and more would empty it, so nothing is removed
+        return nn.Linear(64, 100 - removed if removed < 100 else 100)
+
+    budget = 64 * 33.5
+    made = largest(halves, range(1, 120), budget, example, stride=8)
+    assert macs_of(made.model, example) == 64 * 33
+    with pytest.raises(ActpruneError, match="smallest model tried"):
+        largest(halves, range(1, 120), budget, example)
 
 
 def test_standardized_scores_compete_over_all_sites_and_each_keeps_one_unit() -> None:
