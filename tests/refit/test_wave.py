@@ -94,6 +94,6 @@ def test_threads_and_hooks_end_also_when_a_fit_fails(monkeypatch: pytest.MonkeyP
 def test_what_a_pass_raises_is_raised_to_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     model, asked = Adding("x + y").double().eval(), threading.active_count()
     monkeypatch.setattr(wave, "compute", lambda *_: torch.zeros(1))  # no shape that could go on
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match="expected 4D input"):
         fitted(model)
     assert threading.active_count() == asked
