@@ -277,6 +277,19 @@ def selection_speed() -> str:
     return table([*head, "costs differ by, relative to the largest"], lines)
 
 
+def budgets() -> str:
+    """Random targets by network and allocation."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for r in rows("budgets"):
+        groups.setdefault((r["net"], r["allocate"]), []).append(r["outcome"])
+    outcomes = ("met", "room left", "exceeded", "refused")
+    lines = [
+        [*key, str(len(found)), *(str(found.count(o)) for o in outcomes)]
+        for key, found in sorted(groups.items())
+    ]
+    return table(["network", "allocation", "targets", *outcomes], lines)
+
+
 def criteria() -> str:
     """The criteria as the registry lists them."""
     lines = [[f"`{name}`", e.score, e.source, e.needs] for name, e in CATALOG.items()]
@@ -384,6 +397,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "speed": speed,
     "crash_safety": crash_safety,
     "selection_speed": selection_speed,
+    "budgets": budgets,
     "scaling_claims": scaling(claims.claim_table),
     "scaling_growth": scaling(growth.growth_table),
     "scaling_loss": scaling(loss_growth.loss_table),
