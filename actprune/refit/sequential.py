@@ -20,7 +20,7 @@ from actprune.refit.rows import draw_positions
 from actprune.refit.settings import Compensation
 from actprune.refit.stream import Stream, due
 from actprune.refit.targets import DenseTargets
-from actprune.refit.wave import MOST, Wave, riding
+from actprune.refit.wave import MOST, Seen, riding
 from actprune.running.offloaded import is_offloaded
 from actprune.running.state import device_of, undisturbed
 from actprune.running.substitute import Affine, linear_or_conv
@@ -110,13 +110,16 @@ class _Task:
 
 
 def _on_a_wave(task: _Task, places: Sequence[Place]) -> dict[str, Affine]:
-    """Sequential patch refits in one pass over the pruned stream. The dense model that gives the
-    targets is a copy, since within the wave the model's own layers compute with other weights."""
-    dense = DenseTargets(copy.deepcopy(task.model), task.batches, places, task.rows.take)
-    with riding(task.model, task.batches, places, task.plain) as wave:
+    """Sequential patch refits in one pass over the pruned stream, beside one over the dense one,
+    which is a copy's, since the model's own layers compute with other weights meanwhile."""
+    model, batches = task.model, task.batches
+    with (
+        riding(copy.deepcopy(model), batches, places, {}) as dense,
+        riding(model, batches, places, task.plain) as wave,
+    ):
         for place in places:
-            targets = dense.take(place.name)
-            wave.weights[place.name] = task.refit(place, _arrivals(task, wave, place, targets))
+            reads = _arrivals(task, place, dense.advance(place.name), wave.advance(place.name))
+            wave.weights[place.name] = task.refit(place, reads)
         return dict(wave.weights)
 
 
@@ -126,14 +129,16 @@ def _size(model: nn.Module) -> int:
 
 
 def _arrivals(
-    task: _Task, wave: Wave, place: Place, targets: Sequence[Tensor]
+    task: _Task, place: Place, dense: Iterable[Seen], pruned: Iterable[Seen]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    for i, (seen, target) in enumerate(zip(wave.advance(place.name), targets, strict=True)):
+    """Each batch's input to the layer, and the rows that its output ought to have."""
+    for i, (was, now) in enumerate(zip(dense, pruned, strict=True)):
 
         def rows(out: Tensor, i: int = i) -> Tensor:
             return task.rows.take(place.name, out, i)
 
-        yield seen.input, due(rows, target, seen.output, seen.total, seen.scale)
+        target = was.output if was.total is None else was.total
+        yield now.input, due(rows, rows(target), now.output, now.total, now.scale)
 
 
 def _one_by_one(

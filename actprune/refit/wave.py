@@ -86,13 +86,13 @@ class _Pass(TorchFunctionMode):
         finally:
             self._halted.release()
 
-    def _halt(self, name: str, seen: Seen) -> Affine:
+    def _halt(self, name: str, seen: Seen) -> Affine | None:
         self.seen = (name, seen)
         self._halted.release()
         self._go.acquire()
         if self._stop:
             raise _Ended
-        return self._wave.weights[name]
+        return self._wave.weights.get(name)
 
     def arrive(self, place: Place, x: Tensor, out: Tensor) -> Tensor | None:
         """The layer of `place` has run."""
@@ -101,7 +101,9 @@ class _Pass(TorchFunctionMode):
             self.tap.saw_layer(x, out)
             return None
         new = self._halt(place.name, Seen(input=x, output=out, total=None, scale=None))
-        return compute(linear_or_conv(self._wave.model, place.name), new, x)
+        return (
+            None if new is None else compute(linear_or_conv(self._wave.model, place.name), new, x)
+        )
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -124,6 +126,8 @@ class _Pass(TorchFunctionMode):
         assert tap.output is not None
         seen = Seen(input=tap.input, output=tap.output, total=total, scale=tap.scale)
         new = self._halt(place.name, seen)
+        if new is None:
+            return total
         with torch._C.DisableTorchFunction():
             x = compute(linear_or_conv(self._wave.model, place.name), new, tap.input)
             for norm in tap.norms:
@@ -173,7 +177,8 @@ def riding(
     places: Sequence[Place],
     plain: Mapping[str, Affine],
 ) -> Iterator[Wave]:
-    """A wave over `batches`, in which layers compute with `plain` until `weights` has better ones.
+    """A wave over `batches`, in which layers compute with `plain`, or else their own weights, until
+    `weights` has better ones.
 
     Each place must run once in a pass; the batches' passes must meet the places in the same order.
     """
