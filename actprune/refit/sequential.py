@@ -19,8 +19,8 @@ from actprune.refit.places import Place, find_places
 from actprune.refit.rows import draw_positions
 from actprune.refit.settings import Compensation
 from actprune.refit.stream import Stream, due
-from actprune.refit.targets import DenseTargets
-from actprune.refit.wave import MOST, Seen, riding
+from actprune.refit.targets import BUDGET, DenseTargets
+from actprune.refit.wave import MOST, Seen, keeps_order, riding
 from actprune.running.offloaded import is_offloaded
 from actprune.running.state import device_of, undisturbed
 from actprune.running.substitute import Affine, linear_or_conv
@@ -76,11 +76,11 @@ def compensate(
             model=model, plain=plain, gone=gone, batches=batches, settings=settings, seed=seed,
             rows=_Rows(model, gone, batches, seed), progress=progress,
         )  # fmt: skip
-        side_by_side = len(batches) <= MOST and not is_offloaded(model)
         if settings.kind == "refit" and settings.granularity == "patch" and settings.sequential:
-            return (
-                _on_a_wave(task, places) if side_by_side else _one_by_one(task, places, sites, cut)
-            )
+            fits = len(batches) <= MOST and not is_offloaded(model) and _size(model) <= BUDGET
+            if fits and keeps_order(model, batches[0].select(torch.arange(1)), places):
+                return _on_a_wave(task, places)
+            return _one_by_one(task, places, sites, cut)
         # joins matter to a sequential refit alone
         return _one_by_one(task, [replace(p, joins=False) for p in places], sites, cut)
 

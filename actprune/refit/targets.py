@@ -12,6 +12,7 @@ from actprune.refit.places import Place
 from actprune.running.joins import tapping
 
 BUDGET = 1 << 30  # bytes of targets kept at a time
+TAPS = 8  # layers read in one pass; every further one slows down every operation
 
 
 class DenseTargets:
@@ -45,7 +46,7 @@ class DenseTargets:
         chosen: list[Place] = []
         samples = sum(map(len, self._batches))
         for i, batch in enumerate(self._batches):
-            now = wanted if i == 0 else chosen
+            now = wanted[:TAPS] if i == 0 else chosen
             with ExitStack() as stack:
                 taps = {p.name: stack.enter_context(tapping(self._model, p.name)) for p in now}
                 batch.run(self._model)

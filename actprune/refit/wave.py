@@ -38,6 +38,10 @@ class Seen:
     scale: Tensor | None
 
 
+class OutOfOrderError(Exception):
+    """A pass halted at another layer than the one asked for."""
+
+
 class _Ended(BaseException):
     """Ends a pass that nobody waits for; no model's own handler may catch it."""
 
@@ -149,9 +153,9 @@ class Wave:
         for run in self._passes:
             self._now = run
             run.resume()
-            assert run.seen is not None, name
-            at, seen = run.seen
-            assert at == name, (at, name)
+            at, seen = run.seen or ("", None)
+            if at != name or seen is None:
+                raise OutOfOrderError(f"expected {name}, got {at or 'the end'}")
             yield seen
 
     def arrive(self, name: str, x: Tensor, out: Tensor) -> Tensor | None:
@@ -198,3 +202,13 @@ def riding(
             stack.callback(handle.remove)
         stack.callback(wave.end)
         yield wave
+
+
+def keeps_order(model: nn.Module, batch: Batch, places: Sequence[Place]) -> bool:
+    """Whether a pass halts at the places one after the other: not where two of them join the same
+    sum, since the second runs before the first one's sum is there."""
+    with riding(model, [batch], places, {}) as wave:
+        try:
+            return all(len(list(wave.advance(place.name))) == 1 for place in places)
+        except OutOfOrderError:
+            return False
