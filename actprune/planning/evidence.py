@@ -14,12 +14,13 @@ from actprune.data.batch import Batch
 from actprune.data.split import Part
 from actprune.errors import ActpruneError
 from actprune.planning.apart import covariances_apart
-from actprune.planning.columns import Halves, read_columns
+from actprune.planning.columns import read_columns
 from actprune.planning.criteria import Evidence, Sizes
 from actprune.planning.sizes import sizes
 from actprune.planning.slopes import slopes
 from actprune.profiling.result import Profile
 from actprune.refit.independent import covariance
+from actprune.refit.moments import Folds
 from actprune.running.joins import norm_factor
 from actprune.running.substitute import linear_or_conv
 from actprune.sites.site import Site, Slot
@@ -46,7 +47,7 @@ def gather(
     """
 
     @cache
-    def all_columns() -> Mapping[str, Mapping[str, Halves]]:
+    def all_columns() -> Mapping[str, Mapping[str, Folds]]:
         return read_columns(model, sites, batches, seed=profile.identity.seed, progress=progress)
 
     @cache
@@ -68,7 +69,7 @@ def gather(
         if len(site.consumers) > 1:
             return lambda: all_apart()[site.name]
         name = site.consumer.module
-        return lambda: columns_of(site)()[name].everything.covariance
+        return lambda: columns_of(site)()[name].everything.cov_xx
 
     def of(site: Site, read: Callable[[], Mapping[str, T]]) -> Callable[[], T]:
         def get() -> T:
@@ -81,7 +82,7 @@ def gather(
 
         return get
 
-    def columns_of(site: Site) -> Callable[[], Mapping[str, Halves]]:
+    def columns_of(site: Site) -> Callable[[], Mapping[str, Folds]]:
         return of(site, all_columns)
 
     found = {}

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from actprune.data.batch import Batch
 from actprune.data.split import Part, in_parts
 from actprune.planning.allocate import Room
-from actprune.planning.columns import Columns
 from actprune.planning.criteria import Evidence
 from actprune.planning.curves import Curve, interpolated
 from actprune.refit.design import columns_of, matrix
 from actprune.refit.eliminate import RIDGE
+from actprune.refit.moments import Moments
 from actprune.refit.settings import Compensation
 from actprune.running.evaluate import loss_for
 from actprune.running.loss import Loss
@@ -118,10 +118,10 @@ def _alone(
     removed[(gone[:, None] * width + torch.arange(width)).reshape(-1)] = True
     if settings.kind != "none":
         seen = evidence.columns()[slot.module].fit
-        bias = bias + part[:, removed] @ seen.mean[removed]
+        bias = bias + part[:, removed] @ seen.mean_x[removed]
         if settings.kind == "refit":
             move = part[:, removed] @ _predict(seen, removed)
-            bias = bias - move @ seen.mean[~removed]
+            bias = bias - move @ seen.mean_x[~removed]
             part[:, ~removed] += move
     part[:, removed] = 0.0
     weight[:, mine] = part
@@ -132,9 +132,9 @@ def _alone(
     )
 
 
-def _predict(columns: Columns, removed: Tensor) -> Tensor:
+def _predict(columns: Moments, removed: Tensor) -> Tensor:
     """Ridge coefficients of the removed columns on the kept ones, [R, K]."""
-    cov = columns.covariance
+    cov = columns.cov_xx
     lam = RIDGE * cov.diagonal().mean().clamp(min=torch.finfo(cov.dtype).tiny ** 0.5)
     system = cov[~removed][:, ~removed]
     system = system + lam * torch.eye(len(system), dtype=cov.dtype)

@@ -5,7 +5,7 @@ Shapes: R rows, P columns, D outputs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import torch
@@ -54,6 +54,11 @@ class Moments:
     def through_origin(self) -> Moments:
         """The same rows and their mirror images: means 0, so that no intercept is fitted."""
         return replace(self, x_P=0 * self.x_P, z_D=0 * self.z_D)
+
+    def cpu(self) -> Moments:
+        """The same sums on the CPU."""
+        names = [f.name for f in fields(self) if f.name != "rows"]
+        return replace(self, **{name: getattr(self, name).cpu() for name in names})
 
     @property
     def mean_x(self) -> Tensor:
@@ -145,6 +150,18 @@ class Folds:
     def select(self) -> Moments | None:
         """What trial fits are judged on; None where either part is empty."""
         return None if self._rest is None else self._select
+
+    @property
+    def everything(self) -> Moments:
+        """Both parts together in matrices of their own; `pool` needs none."""
+        return self.fit if self.select is None else self.fit + self.select
+
+    def cpu(self) -> Folds:
+        """The same sums on the CPU."""
+        other = Folds()
+        other._rest = self._rest and self._rest.cpu()
+        other._select = self._select and self._select.cpu()
+        return other
 
     def pool(self) -> Moments:
         """Both parts together, for the final fit. They are added in place: afterwards `fit` is the

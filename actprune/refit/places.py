@@ -12,9 +12,9 @@ from torch.nn.utils import parametrize
 from actprune.data.batch import Batch
 from actprune.running.hooks import changing_outputs
 from actprune.running.joins import norm_factor, tapping
-from actprune.running.offloaded import identities
 from actprune.running.outputs import primary
 from actprune.sites.calls import observe_calls
+from actprune.sites.proposed import sharing
 
 OUTPUTS = 16_384  # beyond it, as in the head of a language model, targets would not fit in memory
 
@@ -46,7 +46,7 @@ def find_places(
     assert len(order) == len(consumers)
     if downstream and order:
         later = list(calls)[list(calls).index(order[0]) :]
-        shared = _sharing(model)
+        shared = sharing(model)
         once = {n for n in later if calls[n].count == 1 and not calls[n].by_keyword}
         order = [
             name
@@ -71,14 +71,6 @@ def find_places(
             )
         )
     return places
-
-
-def _sharing(model: nn.Module) -> set[str]:
-    """The modules that share a parameter of their own with another one."""
-    owners: dict[object, list[str]] = {}
-    for name, identity in identities(model).items():
-        owners.setdefault(identity, []).append(name.rpartition(".")[0])
-    return {name for group in owners.values() if len(group) > 1 for name in group}
 
 
 def _plain(module: nn.Module) -> bool:

@@ -14,8 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from actprune.errors import ActpruneError
-from actprune.planning.columns import Halves
 from actprune.profiling.result import SiteProfile
+from actprune.refit.moments import Folds
 
 
 def _not_gathered() -> NoReturn:
@@ -46,7 +46,7 @@ class Evidence:
     covariance: Callable[[], Tensor]  # of the consumer's columns [P, P] or of the units [N, N]
     seed: int
     sizes: Callable[[], Sizes] = _not_gathered
-    columns: Callable[[], Mapping[str, Halves]] = _not_gathered  # sums of each consumer's columns
+    columns: Callable[[], Mapping[str, Folds]] = _not_gathered  # moments of each consumer's columns
     slope: Callable[[], np.ndarray] = _not_gathered  # see `slopes.slopes`, float64 [N]
 
     @property
