@@ -9,7 +9,7 @@ import typer
 
 from actprune.errors import ActpruneError
 
-from ._console import emit, emit_json, note, stages, table, working
+from ._console import emit, emit_json, note, stages, working
 from ._options import (
     DATA_HELP,
     FLAGS,
@@ -38,6 +38,7 @@ from ._options import (
     given,
 )
 from ._paths import check_new_file
+from ._plan_text import explain_layers, summary
 from ._sweep import frontier_text
 from ._targets import target_values
 
@@ -130,13 +131,13 @@ def plan(
 
     counted = load_profile(profile)
     if explain and not target:
-        _explain(counted, json)
+        explain_layers(counted, json)
         return
     if sweep:
         _refuse_with_sweep(target=target, check=check, box=box, level=level, loss=loss)
     elif not target:
         raise ActpruneError("--target: say what to ask for, for instance --target macs=50%.")
-    found = (_sweep if sweep else _plan)(
+    found = _chosen(
         counted,
         model=model or _named(counted),
         weights=weights,
@@ -163,6 +164,7 @@ def plan(
             ),
         },
         verify=given(level=level, loss=loss),
+        sweep=sweep,
     )
     if out is not None:
         from actprune.files import write_atomically
@@ -176,12 +178,12 @@ def plan(
     emit(summary(found) if isinstance(found, Plan) else frontier_text(found))
     if explain:
         emit("")
-        _explain(counted, json)
+        explain_layers(counted, json)
     if out is None and not sweep:
         note("the plan was not saved; add -o plan.json to prune by it.")
 
 
-def _plan(
+def _chosen(
     counted: Profile,
     *,
     model: str,
@@ -190,7 +192,8 @@ def _plan(
     check: str | None,
     prune: dict[str, Any],
     verify: dict[str, Any],
-) -> Plan:
+    sweep: bool,
+) -> Plan | Frontier:
     from actprune.recipe.load import recipe_from_flags
 
     recipe = recipe_from_flags(
@@ -206,82 +209,30 @@ def _plan(
     )
     from actprune.loading.data import load_data
     from actprune.loading.model import load_model
-    from actprune.planning.written import read_limits
+    from actprune.planning.sweep import sweep as frontier
     from actprune.timed import plan as choose
 
     cut = recipe.prune
-    with working(), stages("plan") as progress:
+    with working(), stages("sweep" if sweep else "plan") as progress:
         loaded = load_model(recipe.model, recipe.weights)
         for line in loaded.notes:
             note(line)
+        batches = load_data(data, loaded) if data else None
+        if sweep:
+            return frontier(
+                loaded.model, counted, batches=batches, **cut.selection, progress=progress
+            )
         return choose(
             loaded.model,
             counted,
             cut.targets,
-            criterion=cut.criterion,
-            compensation=cut.compensation,
-            allocate=cut.allocate,
-            only=cut.only,
-            ignore=cut.ignore,
-            keep=cut.keep,
-            drop=cut.drop,
-            least=read_limits(cut.least),
-            most=read_limits(cut.most),
-            round_to=cut.round_to,
+            **cut.selection,
             box=cut.box,
-            batches=load_data(data, loaded) if data else None,
+            batches=batches,
             check=load_data(recipe.check, loaded) if recipe.check else None,
             level=recipe.verify.level,
             seed=counted.identity.seed,
             loss=recipe.verify.loss,
-            progress=progress,
-        )
-
-
-def _sweep(
-    counted: Profile,
-    *,
-    model: str,
-    weights: Path | None,
-    data: str | None,
-    check: str | None,
-    prune: dict[str, Any],
-    verify: dict[str, Any],
-) -> Frontier:
-    from actprune.recipe.load import recipe_from_flags
-
-    values = {
-        "version": 1,
-        "model": model,
-        "data": data or counted.identity.data,
-        **given(weights=weights),
-        "prune": prune,
-    }
-    recipe = recipe_from_flags(values, FLAGS)
-    from actprune.loading.data import load_data
-    from actprune.loading.model import load_model
-    from actprune.planning.sweep import sweep
-    from actprune.planning.written import read_limits
-
-    cut = recipe.prune
-    with working(), stages("sweep") as progress:
-        loaded = load_model(recipe.model, recipe.weights)
-        for line in loaded.notes:
-            note(line)
-        return sweep(
-            loaded.model,
-            counted,
-            batches=load_data(data, loaded) if data else None,
-            criterion=cut.criterion,
-            compensation=cut.compensation,
-            allocate=cut.allocate,
-            only=cut.only,
-            ignore=cut.ignore,
-            keep=cut.keep,
-            drop=cut.drop,
-            least=read_limits(cut.least),
-            most=read_limits(cut.most),
-            round_to=cut.round_to,
             progress=progress,
         )
 
@@ -299,72 +250,3 @@ def _named(counted: Profile) -> str:
         f"--model: needed, since the profile is of {counted.identity.model!r}, which is not "
         f"from the zoo or Hugging Face."
     )
-
-
-def summary(found: Plan) -> str:
-    """A plan on a few lines."""
-    from actprune.reporting.numbers import percent, scaled
-
-    rows = [
-        (p.site.name, p.site.kind, str(p.site.units), str(len(p.kept)),
-         percent(len(p.kept) / p.site.units))
-        for p in found.sites
-    ]  # fmt: skip
-    before, after = found.before, found.after
-    lines = [table(("site", "kind", "units", "kept", "share"), rows), ""]
-    for t in found.targets:
-        got = "" if t.reached is None else f", reached {_amount(t.target.kind, t.reached)}"
-        lines.append(f"target    {t.target}{got}, {'met' if t.met else 'missed'}")
-    if found.tried is not None:
-        lines.append(f"tried     {found.tried}")
-    if found.timed is not None:
-        lines.append(f"latency   {found.timed}")
-    lines += [
-        f"params    {scaled(before.params)} to {scaled(after.params)}",
-        f"macs      {scaled(before.macs)} to {scaled(after.macs)} a sample",
-        f"forecast  {_forecast(found)}",
-    ]
-    if found.local is not None:
-        lines.append(f"local     {found.local}, without trying the cut")
-    if not found.removed:
-        lines.append("nothing   to remove: the plan keeps every unit")
-    return "\n".join(lines)
-
-
-def _amount(kind: str, reached: float) -> str:
-    from actprune.planning.target import METRICS
-    from actprune.reporting.numbers import percent, signed
-
-    if kind in METRICS:
-        return f"{100 * reached:+.2f} points"
-    return signed(reached) if kind == "loss" else percent(reached)
-
-
-def _forecast(found: Plan) -> str:
-    if found.forecast is None:
-        return f"none: {found.forecast_reason or 'no reason was recorded'}"
-    how = "tried on" if found.forecast.method == "probed" else "on"
-    return f"{found.loss_kind} {found.forecast}, {how} {found.forecast.samples} samples"
-
-
-def _explain(counted: Profile, json: bool) -> None:
-    if json:
-        emit_json(
-            {
-                "sites": [s.site.model_dump() for s in counted.sites],
-                "refusals": [{"layer": r.layer, "reason": r.reason} for r in counted.refusals],
-            }
-        )
-        return
-    rows = [
-        (s.site.name, f"{s.units} units, read by {s.site.readers}")
-        for s in counted.sites
-        if s.site.obstacle is None
-    ]
-    rows += [
-        (s.site.name, f"{s.units} units, watched, cannot be cut: {s.site.obstacle}")
-        for s in counted.sites
-        if s.site.obstacle is not None
-    ]
-    rows += [(r.layer, f"cannot be cut: {r.reason}") for r in counted.refusals]
-    emit(table(("layer", "what is known"), rows))

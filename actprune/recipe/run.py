@@ -21,7 +21,6 @@ from actprune.loading.model import load_model
 from actprune.loading.saved import load
 from actprune.planning.alike import alike
 from actprune.planning.result import Plan
-from actprune.planning.written import read_limits
 from actprune.profiling.collect import profile as collect
 from actprune.profiling.result import Profile
 from actprune.pruning.prune import prune
@@ -207,16 +206,7 @@ def _plan(
         dense,
         seen,
         asked.targets,
-        criterion=asked.criterion,
-        compensation=asked.compensation,
-        allocate=asked.allocate,
-        only=asked.only,
-        ignore=asked.ignore,
-        keep=asked.keep,
-        drop=asked.drop,
-        least=read_limits(asked.least),
-        most=read_limits(asked.most),
-        round_to=asked.round_to,
+        **asked.selection,
         box=asked.box,
         batches=data,
         check=check,

@@ -8,20 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from actprune.errors import ActpruneError
 from actprune.healing.settings import HealSettings
-from actprune.planning.target import METRICS, SHARES, Target, parse_target
+from actprune.planning.target import Target
 from actprune.planning.written import read_limits
+from actprune.recipe.target import TargetSection, as_target
+from actprune.recipe.values import Limits, Names, Section, Units, as_heal, as_path, as_tuple
 
 if TYPE_CHECKING:
     from actprune.planning.result import Compensation
@@ -33,70 +26,6 @@ Criterion: TypeAlias = Literal[
 Loss: TypeAlias = Literal["cross_entropy", "mse", "kl", "difference"]
 Compensate: TypeAlias = Literal["none", "mean", "refit"]
 Export: TypeAlias = Literal["onnx", "pt2"]
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _name(value: Any) -> Any:
-    """Layers of a Sequential are called 0, 1, ...: a bare number is a name too."""
-    return str(value) if type(value) is int else value
-
-
-def _path(value: Any) -> Any:
-    return Path(value) if isinstance(value, str) else value
-
-
-def _unit(value: Any) -> Any:
-    site, _, unit = value.rpartition(":") if isinstance(value, str) else ("", "", "")
-    if not site or not unit.isdecimal():
-        raise ValueError("should be written site:unit, as in fc1:12")
-    return value
-
-
-def _limit(value: str) -> str:
-    try:
-        read_limits([value])
-    except ActpruneError as e:
-        raise ValueError(str(e)) from e
-    return value
-
-
-def _heal(value: Any) -> Any:
-    if value is None:
-        raise ValueError("is empty; write true for the default settings, or leave it out")
-    return {} if value is True else value
-
-
-def _share(value: Any) -> Any:
-    if value is not None and not isinstance(value, str):
-        raise ValueError("is written as the share kept, as in 50%")
-    return value
-
-
-def _points(value: Any) -> Any:
-    if value is not None and not isinstance(value, str):
-        raise ValueError("is written in points it may fall, as in -0.5pt")
-    return value
-
-
-WRITTEN = (*SHARES, "loss", *METRICS)  # targets with a value
-
-Name = Annotated[str, BeforeValidator(_name), Field(min_length=1)]
-Unit = Annotated[str, BeforeValidator(_unit)]
-Limit = Annotated[Name, AfterValidator(_limit)]
-Limits = Annotated[tuple[Limit, ...], BeforeValidator(_tuple)]
-Names = Annotated[tuple[Name, ...], BeforeValidator(_tuple)]
-Share = Annotated[str | None, BeforeValidator(_share)]
-Points = Annotated[str | None, BeforeValidator(_points)]
-Units = Annotated[tuple[Unit, ...], BeforeValidator(_tuple)]
-
-
-class Section(BaseModel):
-    """A part of a recipe: unknown keys and values of another type are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class ProfileSection(Section):
@@ -133,83 +62,10 @@ class ProfileSection(Section):
         return rule
 
 
-class TargetSection(Section):
-    """What is asked for; percentages say what is kept. Several shares may be given."""
-
-    units: Share = Field(default=None, description="Share of the selected sites' units kept.")
-    params: Share = Field(default=None, description="Share of the model's parameters kept.")
-    macs: Share = Field(default=None, description="Share of multiply-accumulates kept.")
-    bytes: Share = Field(default=None, description="Share of the tensors' bytes kept.")
-    loss: float | str | None = Field(
-        default=None, description="Greatest forecast rise of the loss, as in +0.02."
-    )
-    latency: Share = Field(
-        default=None, description="Share of the dense median latency on this device, measured."
-    )
-    accuracy: Points = Field(
-        default=None, description="Points the accuracy may fall, as in -0.5pt; needs class labels."
-    )
-    agreement: Points = Field(
-        default=None,
-        description="Points of samples that may get another class than from the dense model, as "
-        "in -0.5pt; for classifiers without labels.",
-    )
-    lossless: bool | Literal["proved"] = Field(
-        default=False,
-        description="Units proved silent on the box or said by others, and those that never moved "
-        "off one value on the calibration data; with the word proved, without these.",
-    )
-
-    @field_validator(*WRITTEN)
-    @classmethod
-    def _well_formed(cls, value: Any, info: Any) -> Any:
-        if value is not None:
-            try:
-                parse_target(_written(info.field_name, value))
-            except ActpruneError as e:
-                raise ValueError(str(e)) from e
-        return value
-
-    @model_validator(mode="after")
-    def _something(self) -> TargetSection:
-        asked = [k for k in WRITTEN if getattr(self, k) is not None]
-        if self.lossless and asked:
-            raise ValueError(f"lossless stands alone; remove it or {', '.join(asked)}")
-        if not (self.lossless or asked):
-            raise ValueError("asks for nothing; write for instance {macs: 50%} or lossless")
-        return self
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """The targets in the order of `WRITTEN`; or lossless alone."""
-        if self.lossless:
-            proved = self.lossless == "proved"
-            return (Target(kind="lossless", word="proved" if proved else None),)
-        given = ((k, getattr(self, k)) for k in WRITTEN)
-        return tuple(parse_target(_written(k, v)) for k, v in given if v is not None)
-
-
-def _written(kind: str, value: float | str) -> str:
-    """The target as on the command line; a float is spelled without loss."""
-    return f"{kind}={value if isinstance(value, str) else repr(float(value))}"
-
-
-def _target(value: Any) -> Any:
-    """Read `lossless` or `macs=50%` as the mapping it stands for."""
-    if not isinstance(value, str):
-        return value
-    try:
-        parse_target(value)
-    except ActpruneError as e:
-        raise ValueError(str(e)) from e
-    kind, _, rest = value.partition("=")
-    return {"lossless": rest or True} if kind == "lossless" else {kind: rest}
-
-
 class PruneSection(Section):
     """What to cut, how to choose it and how to make up for it."""
 
-    target: Annotated[TargetSection, BeforeValidator(_target)] = Field(
+    target: Annotated[TargetSection, BeforeValidator(as_target)] = Field(
         description="What is asked for, as in {macs: 50%, params: 60%}, {loss: +0.02} or lossless."
     )
     criterion: Criterion = Field(
@@ -232,7 +88,8 @@ class PruneSection(Section):
         default=None, gt=0, description="Relative ridge strength; default: chosen on the data."
     )
     allocate: Literal["uniform", "global"] = Field(
-        default="uniform", description="The same share kept at each site, or one ranking over all."
+        default="uniform",
+        description="The same share kept at each site, or the least harm over all sites.",
     )
     only: Names = Field(
         default=(),
@@ -274,6 +131,22 @@ class PruneSection(Section):
             ridge=self.ridge,
         )
 
+    @property
+    def selection(self) -> dict[str, Any]:
+        """What `plan` and `sweep` are told of the units and their making up for, by keyword."""
+        return {
+            "criterion": self.criterion,
+            "compensation": self.compensation,
+            "allocate": self.allocate,
+            "only": self.only,
+            "ignore": self.ignore,
+            "keep": self.keep,
+            "drop": self.drop,
+            "least": read_limits(self.least),
+            "most": read_limits(self.most),
+            "round_to": self.round_to,
+        }
+
     @model_validator(mode="after")
     def _keep_or_drop(self) -> PruneSection:
         both = sorted(set(self.keep) & set(self.drop))
@@ -307,7 +180,7 @@ class Recipe(Section):
     model: Annotated[str, Field(min_length=1)] = Field(
         description="zoo:NAME, hf:FOLDER-or-ID, package.module:factory or file.py:factory."
     )
-    weights: Annotated[Path | None, BeforeValidator(_path)] = Field(
+    weights: Annotated[Path | None, BeforeValidator(as_path)] = Field(
         default=None, description="A .safetensors, .pt, .pth or .th file of tensors."
     )
     data: str | None = Field(
@@ -325,12 +198,12 @@ class Recipe(Section):
     )
     profile: ProfileSection = Field(default=ProfileSection(), description="Watching.")
     prune: PruneSection = Field(description="Cutting.")
-    heal: Annotated[HealSettings | None, BeforeValidator(_heal)] = Field(
+    heal: Annotated[HealSettings | None, BeforeValidator(as_heal)] = Field(
         default=None,
         description="Training the cut model on the dense one's outputs: true, or its settings.",
     )
     verify: VerifySection = Field(default=VerifySection(), description="Judging.")
-    baselines: Annotated[tuple[BaselineSection, ...], BeforeValidator(_tuple)] = Field(
+    baselines: Annotated[tuple[BaselineSection, ...], BeforeValidator(as_tuple)] = Field(
         default=(), description="What else to measure on the held-out data, for comparison."
     )
     export: Export | None = Field(
