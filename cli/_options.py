@@ -155,6 +155,15 @@ Level: TypeAlias = Annotated[
     float | None,
     typer.Option(metavar="SHARE", help="Level of the intervals, 0 to 1.  [default: 0.9]"),
 ]
+Probes: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        "--probes/--no-probes",
+        help="Also forecast from activation counts and two probes, a compensation each.  "
+        "[default: where that takes seconds]",
+        show_default=False,
+    ),
+]
 Loss: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -204,6 +213,7 @@ FLAGS = {
     "heal.lr": "--heal-lr",
     "heal.batch": "--heal-batch",
     "verify.level": "--level",
+    "verify.probes": "--probes",
     "verify.loss": "--loss",
 }
 

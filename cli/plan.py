@@ -30,6 +30,7 @@ from ._options import (
     Loss,
     Most,
     Only,
+    Probes,
     ProfileFile,
     Ridge,
     RoundTo,
@@ -92,6 +93,7 @@ def plan(
     box: Box = None,
     level: Level = None,
     loss: Loss = None,
+    probes: Probes = None,
     explain: Annotated[
         bool,
         typer.Option(
@@ -134,7 +136,9 @@ def plan(
         explain_layers(counted, json)
         return
     if sweep:
-        _refuse_with_sweep(target=target, check=check, box=box, level=level, loss=loss)
+        _refuse_with_sweep(
+            target=target, check=check, box=box, level=level, loss=loss, probes=probes
+        )
     elif not target:
         raise ActpruneError("--target: say what to ask for, for instance --target macs=50%.")
     found = _chosen(
@@ -163,7 +167,7 @@ def plan(
                 box=box,
             ),
         },
-        verify=given(level=level, loss=loss),
+        verify=given(level=level, loss=loss, probes=probes),
         sweep=sweep,
     )
     if out is not None:
@@ -233,6 +237,7 @@ def _chosen(
             level=recipe.verify.level,
             seed=counted.identity.seed,
             loss=recipe.verify.loss,
+            probes=recipe.verify.probes,
             progress=progress,
         )
 

@@ -35,6 +35,7 @@ from ._options import (
     Loss,
     Most,
     Only,
+    Probes,
     Ridge,
     RoundTo,
     Targets,
@@ -124,6 +125,7 @@ def prune(
     heal_batch: HealBatch = None,
     level: Level = None,
     loss: Loss = None,
+    probes: Probes = None,
     export: Export = None,
     json: Json = False,
 ) -> None:
@@ -165,13 +167,13 @@ def prune(
         model=model, weights=weights, data=data, heldout=heldout, check=check, export=export
     )
     watch = given(samples=samples, batch_size=batch_size, rule=rule, seed=seed)
-    judge = given(level=level, loss=loss)
+    judge = given(level=level, loss=loss, probes=probes)
     healing = _healing(heal, given(steps=heal_steps, lr=heal_lr, batch=heal_batch))
     chosen: Plan | None = None
     if recipe is not None:
         asked = _from_recipe(recipe, plan, {**top, **cut, **watch, **healing, **judge})
     elif plan is not None:
-        fixed = {**cut, **watch, **given(check=check, loss=loss)}
+        fixed = {**cut, **watch, **given(check=check, loss=loss, probes=probes)}
         then = {**healing, "verify": given(level=level)}
         asked, chosen = _from_plan(plan, top, fixed, batch_size, then)
     else:

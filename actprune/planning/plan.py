@@ -19,6 +19,7 @@ from actprune.planning.problem import pose
 from actprune.planning.reach import reach
 from actprune.planning.result import (
     Allocation,
+    CountsForecast,
     DataRef,
     ModelRef,
     Optimality,
@@ -33,6 +34,9 @@ from actprune.refit.settings import Compensation
 from actprune.sites.cut import Cut
 
 Progress = Callable[[str], None]
+
+CHEAP = 2e10  # multiply-adds of a pass over the data: seconds, and so are two compensations
+NOT_PROBED = "its two probes cost a compensation each and were not asked for (--probes)"
 
 
 def plan(
@@ -56,7 +60,7 @@ def plan(
     loss: str | None = None,
     level: float = 0.9,
     seed: int | None = None,
-    probes: bool = True,
+    probes: bool | None = None,
     clock: Clock | None = None,
     progress: Progress = lambda stage: None,
 ) -> Plan:
@@ -89,7 +93,8 @@ def plan(
         loss: a name in `LOSSES` or `difference`; None chooses by the data.
         level: of the forecast interval.
         seed: of the bootstrap and of `random`; the profile's when left out.
-        probes: also make the counts-only forecast, which costs two smaller compensations.
+        probes: also make the counts-only forecast, which costs two more compensations. None: where
+            the data times the model's multiply-adds come to at most `CHEAP`.
         clock: times a really cut model, for a latency target; `actprune.plan` brings its own.
         progress: called with the name of each stage or layer done.
 
@@ -140,9 +145,13 @@ def plan(
     if found.timed is not None:
         reached["latency"] = found.timed.share
     local = forecaster.local(cut) if forecaster else None  # before the probes' own refits
-    counts_only = forecaster.counts_only(rooms, counts) if forecaster and probes else None
+    fitted = forecaster.weights(cut) if forecaster and cut.kept else None
+    if probes is None:
+        probes = sum(map(len, ready.fit_on)) * profile.census.macs <= CHEAP
     no_data = "no data were given to plan, only the profile"
-    counts_reason = counts_only if isinstance(counts_only, str) else None
+    counts_only: CountsForecast | str = no_data
+    if forecaster:
+        counts_only = forecaster.counts_only(rooms, counts) if probes else NOT_PROBED
     return Plan(
         model=ModelRef(spec=profile.identity.model, hash=profile.identity.model_hash),
         data=_data_ref(profile),
@@ -165,9 +174,9 @@ def plan(
         forecast_reason=None if forecaster else no_data,
         local=local,
         counts_only=None if isinstance(counts_only, str) else counts_only,
-        counts_only_reason=counts_reason or (None if counts_only else no_data),
+        counts_only_reason=counts_only if isinstance(counts_only, str) else None,
         seconds=time.perf_counter() - start,
-    )
+    ).with_weights(fitted)
 
 
 def _targets(target: str | Target | Sequence[str | Target]) -> tuple[Target, ...]:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from actprune.errors import ActpruneError
 from actprune.exact.box import Box
 from actprune.planning.target import Target
 from actprune.profiling.rules import Rule
 from actprune.refit.settings import Compensation as Compensation
+from actprune.running.substitute import Affine
 from actprune.sites.census import Cost
 from actprune.sites.cut import Cut
 from actprune.sites.site import Site
@@ -203,6 +212,18 @@ class ExactPlan(Frozen):
 Allocation: TypeAlias = Literal["uniform", "global"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fitted:
+    """Compensated weights, and all of a plan that they follow from. A plan is the same with and
+    without them."""
+
+    of: tuple[object, ...]
+    weights: Mapping[str, Affine]
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
 class Plan(Frozen):
     """Everything needed to cut a fresh copy of the model, as JSON in and out."""
 
@@ -232,6 +253,24 @@ class Plan(Frozen):
     counts_only: CountsForecast | None = None
     counts_only_reason: str | None = None
     seconds: float = 0.0
+
+    _fitted: Fitted | None = PrivateAttr(default=None)
+
+    def with_weights(self, weights: Mapping[str, Affine] | None) -> Plan:
+        """This plan, remembering the compensated weights that its forecast was made with."""
+        if weights is not None:
+            self._fitted = Fitted(of=self._decides_weights(), weights=weights)
+        return self
+
+    @property
+    def weights(self) -> Mapping[str, Affine] | None:
+        """The consumers' compensated weights where this plan was made with data in this process;
+        no file carries them."""
+        fitted = self._fitted
+        return fitted.weights if fitted and fitted.of == self._decides_weights() else None
+
+    def _decides_weights(self) -> tuple[object, ...]:
+        return self.model, self.data, self.refit_parts, self.compensation, self.sites
 
     @property
     def cut(self) -> Cut:

@@ -10,7 +10,8 @@ sign: a network's training images serve.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +28,14 @@ from actprune.refit.settings import Compensation
 from actprune.running.evaluate import loss_for
 from actprune.running.loss import Loss
 from actprune.running.outputs import primary
+from actprune.running.replay import Record, record, replayed
 from actprune.running.state import device_of, undisturbed
 from actprune.running.substitute import Affine, linear_or_conv, substituted
 from actprune.sites.site import Slot
 
 SHARES = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85)  # of the units a site may lose that stay, where measured
 SAMPLES = 384  # on which outputs are compared
+HELD = 2**28  # bytes of trial weights in memory at a time; each batch is run once more for it
 
 
 def measured_curves(
@@ -55,23 +58,59 @@ def measured_curves(
     few = _choosing(batches, seed)
     device = device_of(model)
     loss = loss_for(model, [_unlabelled(b) for b in few], None)
+    seen: dict[str, dict[int, float]] = {room.site.name: {} for room in rooms}
     with undisturbed(model):
-        moved = [b.to(device) for b in few]
-        dense = [primary(b.run(model)) for b in moved]
-        curves = {}
-        for room in rooms:
-            site = room.site
-            seen = {}
-            for kept in _depths(room):
-                maps = {
-                    slot.module: _alone(model, slot, room, kept, evidence[site.name], settings)
-                    for slot in site.consumers
-                }
-                with substituted(model, maps):
-                    seen[kept] = _divergence(model, moved, dense, loss)
-            curves[site.name] = interpolated(site.name, site.units, seen)
-            progress(site.name)
-    return curves
+        for trials in _few_at_a_time(model, rooms, evidence, settings):
+            for batch in few:
+                known = record(model, batch.to(device))
+                for trial in trials:
+                    at = seen[trial.site]
+                    at[trial.kept] = at.get(trial.kept, 0.0) + _divergence(
+                        model, known, trial.maps, loss
+                    )
+                progress("curves")
+    samples = sum(map(len, few))
+    return {
+        site.name: interpolated(
+            site.name, site.units, {kept: sum_ / samples for kept, sum_ in seen[site.name].items()}
+        )
+        for site in (room.site for room in rooms)
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # eq would compare tensors
+class _Trial:
+    """All but `kept` units of a site removed: the compensated weights of its consumers."""
+
+    site: str
+    kept: int
+    maps: Mapping[str, Affine]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(a.weight.nbytes for a in self.maps.values())
+
+
+def _few_at_a_time(
+    model: nn.Module,
+    rooms: Sequence[Room],
+    evidence: Mapping[str, Evidence],
+    settings: Compensation,
+) -> Iterator[list[_Trial]]:
+    """All trials of all sites, in lists whose weights take up to about `HELD` bytes."""
+    found: list[_Trial] = []
+    for room in rooms:
+        for kept in _depths(room):
+            maps = {
+                slot.module: _alone(model, slot, room, kept, evidence[room.site.name], settings)
+                for slot in room.site.consumers
+            }
+            found.append(_Trial(site=room.site.name, kept=kept, maps=maps))
+            if sum(t.nbytes for t in found) > HELD:
+                yield found
+                found = []
+    if found:
+        yield found
 
 
 def _choosing(batches: Sequence[Batch], seed: int) -> list[Batch]:
@@ -141,10 +180,9 @@ def _predict(columns: Moments, removed: Tensor) -> Tensor:
     return torch.linalg.solve(system, cov[~removed][:, removed], left=True).T
 
 
-def _divergence(
-    model: nn.Module, batches: Sequence[Batch], dense: Sequence[Tensor], loss: Loss
-) -> float:
-    total = 0.0
-    for batch, before in zip(batches, dense, strict=True):
-        total += float(loss.per_sample(primary(batch.run(model)), before, None).sum())
-    return total / sum(map(len, batches))
+def _divergence(model: nn.Module, known: Record, maps: Mapping[str, Affine], loss: Loss) -> float:
+    """The loss of the model with `maps` against the dense model's outputs, summed over samples."""
+    changed = [model.get_submodule(name) for name in maps]
+    with substituted(model, maps), replayed(known, changed):
+        out = primary(known.batch.run(model))
+    return float(loss.per_sample(out, known.output, None).sum())

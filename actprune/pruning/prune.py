@@ -59,7 +59,10 @@ def compensated(
     batches: Source | Iterable[Any] | None,
     progress: Callable[[str], None] = lambda consumer: None,
 ) -> dict[str, Affine]:
-    """The new weights of every consumer under `plan`, in the dense shapes; raises as `prune`."""
+    """The new weights of every consumer under `plan`, in the dense shapes; raises as `prune`.
+
+    A plan that was made with the data in this process has them already.
+    """
     if model_hash(model) != plan.model.hash:
         raise ActpruneError(
             f"The plan is for another model ({plan.model.spec}, other weights or shapes); "
@@ -78,6 +81,8 @@ def compensated(
     data = []
     if batches is not None and settings.needs_data:
         data = refit_samples(plan, batches)
+        if plan.weights is not None:
+            return dict(plan.weights)
     return compensate(
         model, plan.all_sites, plan.cut, settings, data, seed=plan.data.seed, progress=progress
     )

@@ -212,6 +212,7 @@ def _plan(
         check=check,
         loss=recipe.verify.loss,
         level=recipe.verify.level,
+        probes=recipe.verify.probes,
         progress=lambda stage: progress(f"planning: {stage}"),
     )
 

@@ -164,6 +164,11 @@ class VerifySection(Section):
         description="cross_entropy or mse (need labels), kl or difference (from the dense "
         "outputs); default: what suits the data.",
     )
+    probes: bool | None = Field(
+        default=None,
+        description="Also forecast from activation counts and two probes, which cost a "
+        "compensation each; default: where that takes seconds.",
+    )
 
 
 class BaselineSection(Section):

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from actprune.running.fastpath import module_by_module
+from actprune.running.shadow import shadowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # eq would compare tensors
@@ -48,22 +49,14 @@ def compute(layer: nn.Linear | nn.Conv2d, affine: Affine, x: Tensor) -> Tensor:
 def substituted(model: nn.Module, maps: Mapping[str, Affine]) -> Iterator[None]:
     """Within the block each named layer computes with the given weights.
 
-    Parameters, and so the state dict, stay as they are; only the layers' `forward` is shadowed,
-    and what it was before (blocks may be nested) comes back after the block, also when it raises.
+    Parameters, and so the state dict, stay as they are (see `shadowed`).
     """
-    layers = {name: linear_or_conv(model, name) for name in maps}
-    before = {name: layer.__dict__.get("forward") for name, layer in layers.items()}
-    try:
-        for name, layer in layers.items():
-            layer.__dict__["forward"] = partial(compute, layer, maps[name])
-        with module_by_module():
-            yield
-    finally:
-        for name, layer in layers.items():
-            if before[name] is None:
-                layer.__dict__.pop("forward", None)
-            else:
-                layer.__dict__["forward"] = before[name]
+    forwards: dict[nn.Module, partial[Tensor]] = {}
+    for name, affine in maps.items():
+        layer = linear_or_conv(model, name)
+        forwards[layer] = partial(compute, layer, affine)
+    with shadowed(forwards), module_by_module():
+        yield
 
 
 def linear_or_conv(model: nn.Module, name: str) -> nn.Linear | nn.Conv2d:

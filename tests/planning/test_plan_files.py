@@ -157,3 +157,36 @@ def test_constants_of_removed_units_are_recorded() -> None:
     )
     assert made.sites[0].removed == (0, 1, 2)
     assert made.sites[0].constants == (None, 0.0, 2.5)
+
+
+def test_a_plan_remembers_its_weights_but_no_file_carries_them() -> None:
+    model, x = net(), data()
+    made = plan(model, profile(model, x), "macs=60%", batches=x)
+    read = Plan.from_json(made.to_json())
+    assert made.weights
+    assert read.weights is None
+    at_once, again = prune(model, made, batches=x), prune(model, read, batches=x)
+    for a, b in zip(at_once.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_remembered_weights_serve_no_other_cut() -> None:
+    model, x = net(), data()
+    made = plan(model, profile(model, x), "macs=60%", batches=x)
+    other = made.model_copy(update={"compensation": Compensation(kind="mean")})
+    assert made.model_copy(update={"seconds": 1.0}).weights is made.weights
+    assert other.weights is None
+
+
+@pytest.mark.parametrize(("cheap", "probes"), [(0, None), (0, True), (2e10, None), (2e10, False)])
+def test_two_probes_are_tried_where_asked_for_or_cheap(
+    cheap: float, probes: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actprune.planning.plan.CHEAP", cheap)
+    model, x = net(), data()
+    made = plan(model, profile(model, x), "macs=60%", batches=x, probes=probes)
+    tried = probes or (probes is None and cheap > 0)
+    reason = made.counts_only_reason or ""
+    assert ("--probes" in reason) == (not tried)
+    if not tried:
+        assert made.counts_only is None
