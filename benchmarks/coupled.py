@@ -2,9 +2,10 @@
 
     python -m benchmarks.coupled [--nets resnet mobile resnet20] [--targets macs=70% macs=50%]
 
-`resnet` (residual blocks around 1x1 shortcuts) and `mobile` (inverted bottlenecks around depthwise
-convolutions) are trained here on 8,000 MNIST images, once for each seed; `resnet20` is the CIFAR-10
-network of `benchmarks.cifar`, whose shortcuts pad channels with zeros. All plans rank by the refit
+`resnet` (residual blocks around 1x1 shortcuts), `mobile` (inverted bottlenecks around depthwise
+convolutions) and `resnext` (bottlenecks around convolutions in groups of 4 channels, which are cut
+whole) are trained here on 8,000 MNIST images, once for each seed; `resnet20` is the CIFAR-10 network
+of `benchmarks.cifar`, whose shortcuts pad channels with zeros. All plans rank by the refit
 residual, keep the same share of every site's units and refit, on 512 training images; none sees a
 test image. Rows go to benchmarks/results/coupled.jsonl.
 """
@@ -26,31 +27,30 @@ from benchmarks.harness import append, rows
 from benchmarks.scaling.images import mnist
 
 TARGETS = ("macs=70%", "macs=50%", "macs=30%")
-NETS = ("resnet", "mobile")
+NETS = ("resnet", "mobile", "resnext")
 TRAINING, CALIBRATION, TEST = 8_000, 512, 5_000
 EPOCHS = 2
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions, or with `wide` an inverted bottleneck, beside a shortcut."""
+    """Two 3x3 convolutions, or with `wide` a bottleneck around a convolution in groups of `each`
+    channels, beside a shortcut; an inverted bottleneck, of one channel a group, adds linearly."""
 
-    def __init__(self, inner: int, outer: int, stride: int, wide: int = 0) -> None:
+    def __init__(self, inner: int, outer: int, stride: int, wide: int = 0, each: int = 1) -> None:
         super().__init__()
+        self.linear = bool(wide) and each == 1
+        act = nn.ReLU6 if self.linear else nn.ReLU
         if wide:
             layers = [
                 *_normed(inner, wide, 1, 1),
-                nn.ReLU6(),
-                *_normed(wide, wide, 3, stride, groups=wide),
-                nn.ReLU6(),
+                act(),
+                *_normed(wide, wide, 3, stride, groups=wide // each),
+                act(),
                 *_normed(wide, outer, 1, 1),
             ]
         else:
-            layers = [
-                *_normed(inner, outer, 3, stride),
-                nn.ReLU(),
-                *_normed(outer, outer, 3, 1),
-            ]
-        self.inside, self.linear = nn.Sequential(*layers), bool(wide)
+            layers = [*_normed(inner, outer, 3, stride), act(), *_normed(outer, outer, 3, 1)]
+        self.inside = nn.Sequential(*layers)
         same = stride == 1 and inner == outer
         self.shortcut = nn.Identity() if same else nn.Sequential(*_normed(inner, outer, 1, stride))
 
@@ -68,8 +68,8 @@ def network(kind: str) -> nn.Module:
     """Images [n, 1, 28, 28] to logits [n, 10], through two stages of 16 and 32 channels."""
     stem = [*_normed(1, 16, 3, 2), nn.ReLU()]
     shapes = ((16, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1))
-    wide = 3 if kind == "mobile" else 0
-    blocks = [Block(i, o, s, wide * i) for i, o, s in shapes]
+    wide, each = {"mobile": (3, 1), "resnext": (3, 4)}.get(kind, (0, 1))
+    blocks = [Block(i, o, s, wide * i, each) for i, o, s in shapes]
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
 
 

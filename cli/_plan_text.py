@@ -9,6 +9,7 @@ from ._console import emit, emit_json, table
 if TYPE_CHECKING:
     from actprune.planning.result import Plan
     from actprune.profiling.result import Profile
+    from actprune.sites.site import Site
 
 
 def summary(found: Plan) -> str:
@@ -67,7 +68,7 @@ def explain_layers(counted: Profile, json: bool) -> None:
         )
         return
     rows = [
-        (s.site.name, f"{s.units} units, read by {s.site.readers}")
+        (s.site.name, f"{_units(s.site)}, read by {s.site.readers}")
         for s in counted.sites
         if s.site.obstacle is None
     ]
@@ -78,3 +79,9 @@ def explain_layers(counted: Profile, json: bool) -> None:
     ]
     rows += [(r.layer, f"cannot be cut: {r.reason}") for r in counted.refusals]
     emit(table(("layer", "what is known"), rows))
+
+
+def _units(site: Site) -> str:
+    """How many there are, and of how many channels where a grouped convolution puts some together."""
+    each = site.producer.repeat
+    return f"{site.units} units" + (f" of {each} channels" if each > 1 else "")

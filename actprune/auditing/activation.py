@@ -47,9 +47,10 @@ class Activation:
         return set(self.names) <= STRAIGHT | AFFINE
 
     def by_unit(self, x: Tensor, samples: int) -> Tensor:
-        """A pre-activation or activation as [S, U, P]."""
+        """A pre-activation or activation as [S, U, P]; units of several channels give each
+        channel's pixels as positions."""
         if self.conv:
-            return x.reshape(samples, x.shape[1], -1)
+            return x.reshape(samples, x.shape[1] // self.site.producer.repeat, -1)
         return x.reshape(samples, -1, x.shape[-1]).transpose(1, 2)
 
     def as_before(self, x_SUP: Tensor, like: Tensor) -> Tensor:

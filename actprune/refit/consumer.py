@@ -11,7 +11,7 @@ from actprune.data.batch import Batch
 from actprune.data.split import Part, in_parts
 from actprune.profiling.counting.layout import by_unit
 from actprune.refit.channel import absorb, predict_removed
-from actprune.refit.design import columns_of, entries, inputs, matrix
+from actprune.refit.design import columns_of, entries, groups, inputs, matrix
 from actprune.refit.moments import Folds
 from actprune.refit.ridge import choose_strength, ridge
 from actprune.refit.settings import Compensation
@@ -46,10 +46,11 @@ def refit_patches(
     *,
     intercept: bool,
 ) -> Affine:
-    """Ridge regression of the output that is due on the kept entries' patches.
+    """Ridge regression of the output that is due on the kept entries' patches; of a grouped
+    convolution one for each group, whose outputs hang on its own entries alone.
 
     Args:
-        gone: entries of the input that are removed, int64, perhaps none.
+        gone: entries of the input that are removed, int64, perhaps none; none of a grouped one.
         reads: the layer's input and the rows [R, D] due of each batch, asked for in turn.
         drawn: the positions of each sample in use in the batch of that index; None for all.
         intercept: whether the layer may get another bias.
@@ -58,23 +59,29 @@ def refit_patches(
     inside[gone] = False
     kept = inside.nonzero().squeeze(1)
     columns = columns_of(layer, kept).to(layer.weight.device)
-    folds = Folds()
+    count = groups(layer)
+    read = (torch.arange(count)[:, None] * entries(layer) + kept).reshape(-1)
+    folds = [Folds() for _ in range(count)]
     for i, (batch, (x, z_RD)) in enumerate(zip(batches, reads, strict=True)):
-        x_RP = inputs(layer, x, kept, at=drawn(i), samples=len(batch))
+        x_RP = inputs(layer, x, read, at=drawn(i), samples=len(batch))
         selecting_S = in_parts(batch.ids, seed, Part.SELECT)
         selecting_R = selecting_S.repeat_interleave(len(x_RP) // len(batch)).to(x_RP.device)
         for chosen in (False, True):
             here = selecting_R == chosen
             if here.any():
-                folds.add(x_RP[here], z_RD[here], selecting=chosen)
-    if not intercept:
-        folds = folds.through_origin()
-    prior = matrix(layer, layer.weight)[:, columns]
-    strength = settings.ridge or choose_strength(folds.fit, folds.select, prior)
-    weight, bias = ridge(folds.pool(), prior, strength)
+                parts = (x_RP[here].chunk(count, 1), z_RD[here].chunk(count, 1))
+                for sums, x_part, z_part in zip(folds, *parts, strict=True):
+                    sums.add(x_part, z_part, selecting=chosen)
+    weights, biases = [], []
+    for sums, prior in zip(folds, matrix(layer, layer.weight)[:, columns].chunk(count), strict=True):
+        sums = sums if intercept else sums.through_origin()
+        strength = settings.ridge or choose_strength(sums.fit, sums.select, prior)
+        weight, bias = ridge(sums.pool(), prior, strength)
+        weights.append(weight)
+        biases.append(bias)
     full = torch.zeros_like(matrix(layer, layer.weight))
-    full[:, columns] = weight
-    return _affine(layer, full, bias if intercept else None)
+    full[:, columns] = torch.cat(weights)
+    return _affine(layer, full, torch.cat(biases) if intercept else None)
 
 
 def refit_channels(

@@ -12,8 +12,13 @@ from torch import Tensor, nn
 
 
 def entries(layer: nn.Linear | nn.Conv2d) -> int:
-    """E: input features or channels."""
+    """E: input features or channels, of a grouped convolution those of one group."""
     return layer.weight.shape[1]
+
+
+def groups(layer: nn.Linear | nn.Conv2d) -> int:
+    """How many groups of outputs there are, each with inputs of its own; 1 where all are shared."""
+    return layer.groups if isinstance(layer, nn.Conv2d) else 1
 
 
 def taps(layer: nn.Linear | nn.Conv2d) -> int:

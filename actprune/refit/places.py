@@ -39,8 +39,8 @@ def find_places(
     model: nn.Module, batch: Batch, consumers: Collection[str], *, downstream: bool
 ) -> list[Place]:
     """The consumers that lose inputs, in running order; with `downstream` also the layers that run
-    after the first of them and are plain enough to be fitted: a Linear or Conv2d of one group with
-    weights of its own that runs once."""
+    after the first of them and are plain enough to be fitted: a Linear or Conv2d with weights of its
+    own that runs once."""
     calls = observe_calls(model, batch)
     order = [name for name in calls if name in consumers]
     assert len(order) == len(consumers)
@@ -78,7 +78,7 @@ def _plain(module: nn.Module) -> bool:
         return False
     if parametrize.is_parametrized(module):
         return False
-    if isinstance(module, nn.Conv2d) and (module.groups > 1 or module.padding_mode != "zeros"):
+    if isinstance(module, nn.Conv2d) and module.padding_mode != "zeros":
         return False
     weight = module._parameters.get("weight")
     return weight is not None and weight.is_floating_point() and len(weight) <= OUTPUTS

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch_pruning as tp
 from torch import nn
@@ -17,6 +17,13 @@ from actprune.data.batch import Batch
 from actprune.running.forward import in_one_line
 from actprune.running.outputs import primary
 from actprune.sites.feeds import without_saved_tensors
+from actprune.sites.grouped import (
+    JoinedError,
+    PartOfAGroupError,
+    is_grouped,
+    link_groups,
+    together,
+)
 from actprune.sites.guard import WorkExceededError, call_budget
 from actprune.sites.padded import map_padded_channels
 from actprune.sites.site import Slot
@@ -29,6 +36,10 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 MIXERS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.LocalResponseNorm)
 
 
+# (node, pruning function, entries, their units) for everything that shrinks together
+Group: TypeAlias = list[tuple[Any, Any, list[int], list[int]]]
+
+
 class RefusedError(Exception):
     """The layer's units cannot be removed; the message says why."""
 
@@ -37,6 +48,7 @@ class RefusedError(Exception):
 class Coupled:
     """What shrinks together with a layer's outputs."""
 
+    units: int  # as many as the layer's outputs, or fewer, each of several neighbouring outputs
     slots: tuple[Slot, ...]  # in no order
     product: bool  # whether two of the tensors that hold the units are multiplied with each other
 
@@ -73,6 +85,7 @@ class Couplings:
                 )
                 update_index_mapping(graph)
                 map_padded_channels(graph)
+                link_groups(graph)
         except WorkExceededError:
             raise RefusedError(
                 "torch-pruning's trace of this model does not come to an end"
@@ -87,26 +100,29 @@ class Couplings:
         Raises:
             RefusedError: with the reason why these outputs cannot be removed as units.
         """
-        units = module.weight.shape[0]
         if module not in self.graph.module2node:
             raise RefusedError("no path leads from it to the model's output")
         slots: list[Slot] = []
         product = False
-        for node, pruning, index, root in (group := self._group(module, units)):
+        units, group = self._group(module)
+        for node, pruning, index, root in group:
             target = node.module
             if target not in self.names:
                 # an operation without weights: activation, pooling, reshape, addition
                 product |= "Mul" in str(getattr(target, "_grad_fn", "")) and _joins(node, group)
                 continue
+            made = self.graph.is_out_channel_pruning_fn(pruning)
             role = "consumer"
             if isinstance(target, NORMS):
                 role = "norm"
-            elif is_depthwise(target):
+            elif is_grouped(target):
+                if not made:
+                    continue  # what it reads is no axis of its tensors
                 role = "grouped"
-            elif self.graph.is_out_channel_pruning_fn(pruning):
+            elif made:
                 role = "producer"
             slots.append(_slot(self.names[target], role, index, root, units))
-        return Coupled(slots=tuple(slots), product=product)
+        return Coupled(units=units, slots=tuple(slots), product=product)
 
     def _check(self, module: nn.Module, target: Any) -> None:
         """Raise RefusedError if the outputs of `module` may not be coupled with `target`."""
@@ -121,40 +137,43 @@ class Couplings:
             raise RefusedError(f"{other} ({type(target).__name__}) mixes its units")
         if not isinstance(target, (nn.Linear, nn.Conv2d)):
             raise RefusedError(f"it is coupled with {other} ({type(target).__name__})")
-        if isinstance(target, nn.Conv2d) and target.groups != 1 and not is_depthwise(target):
-            raise RefusedError(
-                f"{other} is a grouped convolution ({target.groups} groups of "
-                f"{target.in_channels // target.groups} channels): single channels would leave its "
-                f"groups unequal"
-            )
-        if target is module and is_depthwise(target):
-            raise RefusedError("it is a depthwise convolution, whose units are those it reads")
+        if target is module and is_grouped(target):
+            raise RefusedError("it is a grouped convolution, whose groups are cut with its inputs")
 
-    def _group(self, module: nn.Module, units: int) -> list[tuple[Any, Any, list[int], list[int]]]:
-        """(node, pruning function, entries, their units) for everything that shrinks together.
+    def _group(self, module: nn.Module) -> tuple[int, Group]:
+        """The number of units, and what shrinks together with them.
 
         torch-pruning's own walk over its graph never ends where a cycle of slices and
         concatenations (rotary embeddings) maps the units to new entries at every turn, and slows
         down on the way there. This is the same walk with a limit on the layouts of one node and on
-        the entries of all, and it ends at the first coupling that rules a cut out.
+        the entries of all, and it ends at the first coupling that rules a cut out. Where a grouped
+        convolution puts units together, it begins again with larger ones.
 
         Raises:
             RefusedError: if there are more of them, a coupling rules a cut out, or torch-pruning
                 fails.
         """
-        try:
-            return self._walk(module, units)
-        except RefusedError:
-            raise
-        except Exception as e:  # as above
-            raise RefusedError(f"torch-pruning cannot find its couplings ({in_one_line(e)})") from e
+        outputs, size = len(module.get_parameter("weight")), 1
+        while True:
+            try:
+                return outputs // size, self._walk(module, size)
+            except JoinedError as e:
+                size *= together(e.sets, outputs // size)
+            except RefusedError:
+                raise
+            except Exception as e:  # as above
+                raise RefusedError(
+                    f"torch-pruning cannot find its couplings ({in_one_line(e)})"
+                ) from e
 
-    def _walk(self, module: nn.Module, units: int) -> list[tuple[Any, Any, list[int], list[int]]]:
+    def _walk(self, module: nn.Module, size: int) -> Group:
+        """Everything that shrinks with units of `size` neighbouring outputs."""
         root = self.graph.module2node[module]
         start = (root, self.graph.get_pruner_of_module(module).prune_out_channels)
         self._check(module, module)
+        outputs = range(len(module.get_parameter("weight")))
         layouts: dict[tuple[Any, Any], list[list[_HybridIndex]]] = {}
-        stack = [(start, [_HybridIndex(idx=u, root_idx=u) for u in range(units)])]
+        stack = [(start, [_HybridIndex(idx=i, root_idx=i // size) for i in outputs])]
         layouts[start] = [stack[0][1]]
         walked = 0
         while stack:
@@ -163,8 +182,11 @@ class Couplings:
                 if not dep.is_triggered_by(pruning):
                     continue
                 found = entries
-                for mapping in dep.index_mapping:
-                    found = found if mapping is None else mapping(found)
+                try:
+                    for mapping in dep.index_mapping:
+                        found = found if mapping is None else mapping(found)
+                except PartOfAGroupError:
+                    raise RefusedError(_torn(self.names[node.module], node.module)) from None
                 reached = (dep.target, dep.handler)
                 known = layouts.setdefault(reached, [])
                 if not found or found in known:
@@ -187,16 +209,16 @@ class Couplings:
         return group
 
 
-def _joins(node: Any, group: Sequence[tuple[Any, Any, list[int], list[int]]]) -> bool:
+def _joins(node: Any, group: Group) -> bool:
     """Whether the node is reached by the units from two sides."""
     return len({id(n) for n, *_ in group} & {id(n) for n in node.inputs}) > 1
 
 
-def is_depthwise(module: Any) -> bool:
-    """Whether each of its outputs is made of one input channel, its own."""
+def _torn(name: str, layer: nn.Conv2d) -> str:
     return (
-        isinstance(module, nn.Conv2d)
-        and module.groups == module.in_channels == module.out_channels > 1
+        f"{name} is a grouped convolution ({layer.groups} groups that read "
+        f"{layer.in_channels // layer.groups} channels each and make "
+        f"{layer.out_channels // layer.groups}), and its units are only a part of some groups"
     )
 
 

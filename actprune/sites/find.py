@@ -92,8 +92,7 @@ def survey(model: nn.Module, batch: Batch) -> Survey:
             census = take_census(model, whole, sorted(touched))
         feeds = [f for f in feeds if taken.isdisjoint((*f.makers, f.consumer))]
         watched = watched_sites(model, few, feeds, calls)
-    for site in sites:
-        reasons |= _coupled(site)
+    reasons |= _coupled(sites)
     for site in watched:
         obstacle = _obstacle(model, site, reasons)
         sites.append(site.model_copy(update={"obstacle": obstacle}))
@@ -119,12 +118,21 @@ def _against(site: Site, reason: str) -> dict[str, str]:
     return {p.module: reason for p in site.producers}
 
 
-def _coupled(site: Site) -> dict[str, str]:
+def _coupled(sites: Sequence[Site]) -> dict[str, str]:
     """What is said of the layers that share a site's units and do not give it its name."""
-    together = f"it makes the units of site {site.name} together with that layer"
-    within = f"its channels are cut with the units of site {site.name}"
-    found = {p.module: together for p in site.producers if p.module != site.name}
-    return {s.module: within for s in site.slots if s.role == "grouped"} | found
+    carried: dict[str, list[str]] = {}
+    found: dict[str, str] = {}
+    for site in sites:
+        together = f"it makes the units of site {site.name} together with that layer"
+        found |= {p.module: together for p in site.producers if p.module != site.name}
+        for slot in site.slots:
+            if slot.role == "grouped":
+                carried.setdefault(slot.module, []).append(site.name)
+    within = "its channels are cut with the units of site"
+    return {
+        layer: f"{within}{'s' * (len(names) > 1)} {' and '.join(names)}"
+        for layer, names in carried.items()
+    } | found
 
 
 def _obstacle(model: nn.Module, site: Site, reasons: Mapping[str, str]) -> str:

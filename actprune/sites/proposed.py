@@ -113,9 +113,14 @@ def _site(model: nn.Module, name: str, coupled: Coupled, calls: Mapping[str, Cal
         raise RefusedError("no layer reads its units: they are the model's output")
     first = model.get_submodule(name)
     assert isinstance(first, (nn.Linear, nn.Conv2d))
-    units = len(first.weight)
-    if units < 2:
-        raise RefusedError("it has a single unit")
+    if coupled.units < 2:
+        alone = len(first.weight) < 2
+        raise RefusedError(
+            "it has a single unit"
+            if alone
+            else f"all its {len(first.weight)} outputs hang together through the groups of "
+            + " and ".join(s.module for s in by_role["grouped"])
+        )
     producers = sorted(by_role["producer"], key=lambda s: (s.module != name, runs(s.module)))
     consumers = sorted(by_role["consumer"], key=lambda s: runs(s.module))
     kind: Kind = "conv" if isinstance(first, nn.Conv2d) else "linear"
@@ -132,7 +137,7 @@ def _site(model: nn.Module, name: str, coupled: Coupled, calls: Mapping[str, Cal
     return Site(
         name=name,
         kind=kind,
-        units=units,
+        units=coupled.units,
         slots=(*producers, *between, *consumers),
     )
 

@@ -13,7 +13,8 @@ Role: TypeAlias = Literal["producer", "norm", "grouped", "consumer"]
 Kind: TypeAlias = Literal["linear", "gated", "conv", "residual"]
 
 # tensor -> the axis along which the units lie, for each role a module can play at a site; a grouped
-# convolution (depthwise, where a group is a channel) loses whole groups, so inputs and outputs
+# convolution (depthwise, where a group is a channel) loses whole groups, so inputs and outputs, and
+# a unit is as many neighbouring channels as the groups it runs through hold
 AXES: Mapping[Role, Mapping[str, int]] = {
     "producer": {"weight": 0, "bias": 0},
     "norm": {"weight": 0, "bias": 0, "running_mean": 0, "running_var": 0},

@@ -54,8 +54,10 @@ def without(model: nn.Module, site: Site, units: Tensor) -> Iterator[None]:
         for slot in site.slots:
             module = model.get_submodule(slot.module)
             if slot.role == "grouped":
+                assert isinstance(module, nn.Conv2d)
                 swapped.append((module.__dict__, "groups", module.groups))
-                module.groups = module.groups - len(units)  # pyright: ignore
+                made = module.out_channels // module.groups
+                module.groups -= len(units) * slot.repeat // made
             for name, axis in AXES[slot.role].items():
                 learnt = module._parameters.get(name) is not None
                 registry: dict[str, Any] = module._parameters if learnt else module._buffers

@@ -38,6 +38,66 @@ class Mobile(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
+class Bottleneck(nn.Module):
+    """ResNeXt's block: 1x1, a 3x3 convolution in groups of `each` channels, 1x1, and a shortcut."""
+
+    def __init__(
+        self, inner: int, wide: int, outer: int, each: int, *, normed: bool = True,
+        stride: int = 1, dilation: int = 1,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        options = {"bias": not normed}
+        self.a = nn.Conv2d(inner, wide, 1, **options)
+        self.b = nn.Conv2d(
+            wide, wide, 3, stride, dilation, dilation, groups=wide // each, **options
+        )
+        self.c = nn.Conv2d(wide, outer, 1, **options)
+        self.n0, self.n1, self.n2 = (
+            nn.BatchNorm2d(n) if normed else nn.Identity() for n in (wide, wide, outer)
+        )
+        same = inner == outer and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Conv2d(inner, outer, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.n1(self.b(self.n0(self.a(x)).relu())).relu()
+        return (self.n2(self.c(y)) + self.shortcut(x)).relu()
+
+
+class ResNeXt(nn.Module):
+    """Bottlenecks of 2 and of 4 channels a group, with normalizations and with biases instead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.n0 = conv(2, 6), nn.BatchNorm2d(6)
+        self.blocks = nn.Sequential(
+            Bottleneck(6, 12, 8, 2, stride=2), Bottleneck(8, 16, 8, 4, normed=False),
+            Bottleneck(8, 16, 8, 4, dilation=2),
+        )  # fmt: skip
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.blocks(self.n0(self.stem(x)).relu()).mean((2, 3)))
+
+
+class Groups(nn.Module):
+    """A concatenation in groups of 2 channels that make 3, then of 6 that make 4, then flattened;
+    one of the two producers is also read in groups of 2 that make one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = conv(2, 12), nn.Conv2d(2, 8, 1)
+        self.first = nn.Conv2d(20, 30, 3, padding=1, groups=10)
+        self.n, self.second = nn.BatchNorm2d(30), conv(30, 20, groups=5)
+        self.other, self.point = nn.Conv2d(12, 6, 3, 2, 1, groups=6), conv(6, 4, 1)
+        self.head, self.side = nn.Linear(20 * 36, 3), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.a(x).relu()
+        y = self.n(self.first(torch.cat([a, self.b(x).relu()], 1))).relu()
+        z = self.point(self.other(a).relu()).relu().mean((2, 3))
+        return self.head(self.second(y).relu().flatten(1)) + self.side(z)
+
+
 class Readers(nn.Module):
     """Units read by two convolutions from one tensor, and by a third after a change in place."""
 
@@ -174,6 +234,8 @@ class Squeezed(nn.Module):
 
 NETS: dict[str, Callable[[], nn.Module]] = {
     "depthwise": Mobile,
+    "resnext": ResNeXt,
+    "groups of several widths": Groups,
     "several readers": Readers,
     "concatenation": Concatenated,
     "dense block": Dense,

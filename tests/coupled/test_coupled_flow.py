@@ -58,7 +58,7 @@ def test_the_small_model_computes_what_the_masked_one_does(name: str, kind: str)
 
 
 @pytest.mark.parametrize("kind", ["mean", "refit"])
-@pytest.mark.parametrize("name", ["several readers", "resnet"])
+@pytest.mark.parametrize("name", ["several readers", "resnet", "resnext"])
 def test_other_compensations_agree_with_their_masks(name: str, kind: str) -> None:
     model, made = build(name), planned(name, kind, "effect", "channel")
     small = prune(model, made, batches=data())
@@ -67,7 +67,7 @@ def test_other_compensations_agree_with_their_masks(name: str, kind: str) -> Non
         torch.testing.assert_close(outputs(small), outputs(same), rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", ["depthwise", "dense block", "resnet", "padded shortcut"])
+@pytest.mark.parametrize("name", ["depthwise", "resnext", "dense block", "resnet", "padded shortcut"])
 def test_a_refit_comes_closer_than_none(name: str) -> None:
     model = build(name)
     gaps = {}
@@ -153,7 +153,7 @@ def test_a_profile_of_coupled_sites_is_read_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["mean", "refit"])
-@pytest.mark.parametrize("name", ["several readers", "resnet"])
+@pytest.mark.parametrize("name", ["several readers", "resnet", "resnext"])
 def test_a_profile_can_stand_in_for_the_data(name: str, kind: str) -> None:
     model = build(name)
     seen = profile(model, data(), gram=True)

@@ -158,16 +158,6 @@ class OnImages(nn.Module):
         return self.b((x + self.a(x)).relu())
 
 
-class Grouped(nn.Module):
-    def __init__(self, inner: int = 4, outer: int = 4) -> None:
-        super().__init__()
-        self.a, self.b = conv(2, inner, 1), conv(inner, outer, groups=2)
-        self.c = conv(outer, 3, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.c(self.b(self.a(x).relu()).relu())
-
-
 class Aside(nn.Module):
     """A stream that also leaves the model by a second output."""
 
@@ -185,11 +175,6 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "the stream is the output": (Ending, "stem", "its units are the model's output"),
     "a second output": (Aside, "a", "its units reach the output by another way than b and c"),
     "images in the stream": (OnImages, "a", "the model's code fixes their number"),
-    "grouped": (
-        Grouped, "a", "b is a grouped convolution (2 groups of 2 channels): single channels would "
-        "leave its groups unequal",
-    ),
-    "made by a grouped one": (Grouped, "b", "b is a grouped convolution (2 groups"),
 }  # fmt: skip
 
 

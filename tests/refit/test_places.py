@@ -56,7 +56,7 @@ def test_the_layers_behind_a_cut_are_found_in_running_order() -> None:
     alone = find_places(model, first(), ["b"], downstream=False)
     assert [p.name for p in alone] == ["b"]
     places = {p.name: p for p in find_places(model, first(), ["b"], downstream=True)}
-    assert list(places) == ["b", "free", "head"]  # not what runs before, and no grouped layer
+    assert list(places) == ["b", "grouped", "free", "head"]  # not what runs before
     assert places["b"].norm == "m"
     assert places["b"].joins
     assert places["b"].intercept

@@ -195,15 +195,15 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Any, str, str]] = {
     ),
     "depthwise on the images": (
         lambda: nn.Sequential(conv(3, 3, groups=3), conv(3, 2)),
-        IMAGES, "0", "it is a depthwise convolution, whose units are those it reads",
+        IMAGES, "0", "it is a grouped convolution, whose groups are cut with its inputs",
     ),
     "depthwise with a multiplier": (
         lambda: nn.Sequential(conv(3, 4), conv(4, 8, groups=4), conv(8, 2)),
-        IMAGES, "0", "1 is a grouped convolution (4 groups of 1 channels)",
+        IMAGES, "1", "its channels are cut with the units of site 0",
     ),
     "grouped": (
         lambda: nn.Sequential(conv(3, 4), conv(4, 6, groups=2), conv(6, 2)),
-        IMAGES, "1", "1 is a grouped convolution (2 groups of 2 channels): single channels would",
+        IMAGES, "1", "its channels are cut with the units of site 0",
     ),
     "layer norm": (
         lambda: nn.Sequential(nn.Linear(10, 8), nn.LayerNorm(8), nn.Linear(8, 3)),

@@ -21,8 +21,9 @@ def by_unit(
 ) -> Tensor:
     """The units of `site` in its consumer's input `x`; `slot`: that consumer, if not the first.
 
-    Convolution: [S, C, H, W] -> [S, U, H*W]. Linear: [S, F] or [S, T, F] -> [S, U, T * repeat];
-    flattened channels give their pixels as positions. A flat site's [S * T, F] -> [S, U, T] needs
+    Convolution: [S, C, H, W] -> [S, U, repeat * H*W]; units of several channels give each channel's
+    pixels as positions. Linear: [S, F] or [S, T, F] -> [S, U, T * repeat]; flattened channels give
+    their pixels as positions. A flat site's [S * T, F] -> [S, U, T] needs
     `samples`, S.
 
     Raises:
@@ -39,7 +40,7 @@ def by_unit(
             )
         x = x.unflatten(0, (samples, -1))
     if conv_consumer:
-        return x.narrow(1, slot.offset, width).flatten(2)
+        return x.narrow(1, slot.offset, width).unflatten(1, (site.units, slot.repeat)).flatten(2)
     x_STF = x.narrow(-1, slot.offset, width).reshape(len(x), -1, width)
     if slot.repeat == 1:
         return x_STF.transpose(1, 2)  # [S, U, T]
