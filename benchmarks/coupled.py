@@ -1,11 +1,11 @@
 """Cutting streams too, against cutting what lies inside blocks alone, at equal MACs.
 
-    python -m benchmarks.coupled [--nets resnet mobile resnet20] [--targets macs=70% macs=50%]
+    python -m benchmarks.coupled [--nets resnet mobile resnext] [--targets macs=70% macs=50%]
 
 `resnet` (residual blocks around 1x1 shortcuts), `mobile` (inverted bottlenecks around depthwise
 convolutions) and `resnext` (bottlenecks around convolutions in groups of 4 channels, which are cut
-whole) are trained here on 8,000 MNIST images, once for each seed; `resnet20` is the CIFAR-10 network
-of `benchmarks.cifar`, whose shortcuts pad channels with zeros. All plans rank by the refit
+whole) are trained here on 8,000 MNIST images, once for each seed; `resnet20` is the CIFAR-10
+network of `benchmarks.cifar`, whose shortcuts pad channels with zeros. All plans rank by the refit
 residual, keep the same share of every site's units and refit, on 512 training images; none sees a
 test image. Rows go to benchmarks/results/coupled.jsonl.
 """

@@ -82,6 +82,6 @@ def explain_layers(counted: Profile, json: bool) -> None:
 
 
 def _units(site: Site) -> str:
-    """How many there are, and of how many channels where a grouped convolution puts some together."""
+    """How many there are, and of how many channels, where a grouped convolution joins some."""
     each = site.producer.repeat
     return f"{site.units} units" + (f" of {each} channels" if each > 1 else "")

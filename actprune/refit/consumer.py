@@ -73,7 +73,8 @@ def refit_patches(
                 for sums, x_part, z_part in zip(folds, *parts, strict=True):
                     sums.add(x_part, z_part, selecting=chosen)
     weights, biases = [], []
-    for sums, prior in zip(folds, matrix(layer, layer.weight)[:, columns].chunk(count), strict=True):
+    priors = matrix(layer, layer.weight)[:, columns].chunk(count)
+    for sums, prior in zip(folds, priors, strict=True):
         sums = sums if intercept else sums.through_origin()
         strength = settings.ridge or choose_strength(sums.fit, sums.select, prior)
         weight, bias = ridge(sums.pool(), prior, strength)

@@ -39,8 +39,8 @@ def find_places(
     model: nn.Module, batch: Batch, consumers: Collection[str], *, downstream: bool
 ) -> list[Place]:
     """The consumers that lose inputs, in running order; with `downstream` also the layers that run
-    after the first of them and are plain enough to be fitted: a Linear or Conv2d with weights of its
-    own that runs once."""
+    after the first of them and are plain enough to be fitted: a Linear or Conv2d, grouped or not,
+    with weights of its own that runs once."""
     calls = observe_calls(model, batch)
     order = [name for name in calls if name in consumers]
     assert len(order) == len(consumers)

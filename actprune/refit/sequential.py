@@ -50,7 +50,8 @@ def compensate(
     normalization between. The ridge strength is chosen on the samples of the select part.
 
     A consumer's bias may change, and one that had none gets one, unless a batch normalization
-    straight behind takes it up (`Affine.norm`). Layers downstream get no bias that they had not.
+    straight behind takes it up (`Affine.norm`). Layers downstream get no bias that they had not;
+    grouped ones among them are fitted group by group.
 
     Args:
         batches: the samples to fit on, on any device.

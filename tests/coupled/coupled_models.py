@@ -46,12 +46,10 @@ class Bottleneck(nn.Module):
         stride: int = 1, dilation: int = 1,
     ) -> None:  # fmt: skip
         super().__init__()
-        options = {"bias": not normed}
-        self.a = nn.Conv2d(inner, wide, 1, **options)
-        self.b = nn.Conv2d(
-            wide, wide, 3, stride, dilation, dilation, groups=wide // each, **options
-        )
-        self.c = nn.Conv2d(wide, outer, 1, **options)
+        groups, bias = wide // each, not normed
+        self.a = nn.Conv2d(inner, wide, 1, bias=bias)
+        self.b = nn.Conv2d(wide, wide, 3, stride, dilation, dilation, groups, bias)
+        self.c = nn.Conv2d(wide, outer, 1, bias=bias)
         self.n0, self.n1, self.n2 = (
             nn.BatchNorm2d(n) if normed else nn.Identity() for n in (wide, wide, outer)
         )

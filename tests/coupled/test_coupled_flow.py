@@ -67,7 +67,9 @@ def test_other_compensations_agree_with_their_masks(name: str, kind: str) -> Non
         torch.testing.assert_close(outputs(small), outputs(same), rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", ["depthwise", "resnext", "dense block", "resnet", "padded shortcut"])
+@pytest.mark.parametrize(
+    "name", ["depthwise", "resnext", "dense block", "resnet", "padded shortcut"]
+)
 def test_a_refit_comes_closer_than_none(name: str) -> None:
     model = build(name)
     gaps = {}

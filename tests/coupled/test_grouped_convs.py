@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from actprune_cli._plan_text import explain_layers
 from coupled_models import build, conv, data, images
 from torch import Tensor, nn
 
@@ -265,13 +266,29 @@ def test_dead_groups_go_without_a_trace_and_are_proved() -> None:
 
 def test_the_whole_way_with_a_forecast_a_verdict_and_an_audit() -> None:
     model = build("resnext")
-    seen = profile(model, data())
-    made = plan(model, seen, "units=70%", allocate="global", batches=data())
+    fitted = data().where(lambda ids: ids < 100)
+    made = plan(model, profile(model, fitted), "macs=70%", allocate="global", batches=fitted)
     assert made.forecast is not None
-    small = prune(model, made, batches=data())
-    assert verify(model, small, made, data()).loss_delta is not None
-    report = audit(model, data(), made, pruned=small)
-    assert report is not None
+    small = prune(model, made, batches=fitted)
+    verdict = verify(model, small, made, data().where(lambda ids: ids >= 100))
+    assert verdict.before.macs == made.before.macs
+    assert verdict.after.macs == made.after.macs <= 0.7 * made.before.macs
+    assert verdict.after.params == made.after.params
+    found = audit(model, data(), against=small, measures=["order", "substitution"])
+    for audited, cut in ((found.model, False), (found.against, True)):
+        assert audited is not None
+        units = {o.site: o.units for o in audited.order or ()}
+        assert {"blocks.0.a", "blocks.1.a"} <= units.keys()
+        for p in made.sites:  # a unit's channels are held together
+            if p.site.name in units:
+                assert units[p.site.name] == (len(p.kept) if cut else p.site.units)
+
+
+def test_the_terminal_says_how_many_channels_a_unit_has(capsys: pytest.CaptureFixture) -> None:
+    explain_layers(profile(build("resnext"), data()), json=False)
+    said = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
+    assert "blocks.1.a 4 units of 4 channels, read by blocks.1.c" in said
+    assert "stem 6 units, read by blocks.0.a and blocks.0.shortcut" in said
 
 
 def test_compensation_without_data_takes_the_place_of_groups() -> None:
@@ -281,7 +298,8 @@ def test_compensation_without_data_takes_the_place_of_groups() -> None:
     for kind in ("none", "mean", "refit"):
         settings = Compensation.model_validate({"kind": kind})
         made = plan(model, seen, "units=70%", criterion="effect", compensation=settings)
-        gap = prune(model, made, seen)(images()) - model(images())
+        with torch.no_grad():
+            gap = prune(model, made, seen)(images()) - model(images())
         gaps[kind] = float(gap.square().mean())
     assert gaps["mean"] < gaps["none"]
     assert gaps["refit"] < gaps["none"]

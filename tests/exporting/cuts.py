@@ -21,7 +21,7 @@ ASSETS = resolve(f"{CIFAR}:assets").value() / "cifar10"
 MISSING = [n for n in ("resnet20-12fca82f.th", "test.npz", "train_10k.npz")
            if not (ASSETS / n).is_file()]  # fmt: skip
 NAMES = ("zoo:digits-mlp", "zoo:digits-cnn", "zoo:mnist-cnn", f"{CIFAR}:resnet20_net",
-         f"{HERE / 'plain_convs.py'}:make")  # fmt: skip
+         f"{HERE / 'plain_convs.py'}:make", f"{HERE / 'grouped_blocks.py'}:make")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
