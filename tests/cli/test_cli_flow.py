@@ -8,7 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from actprune.data.source import Arrays
+from actprune.profiling.collect import profile
+from actprune.profiling.store import save_profile
 from actprune.zoo import ZOO
 
 CHEAP = ("--criterion", "rare", "--compensate", "mean")
@@ -48,6 +53,17 @@ def test_profile_says_what_it_holds_and_keeps_stdout_pure(
     assert 0 < found["samples"] < 200  # a third is left for verify
     assert found["identity"]["statistics"] == ["counts", "moments"]
     assert [r["layer"] for r in found["refusals"]] == ["head"]
+
+
+def test_plan_explains_how_many_channels_a_unit_has(actprune: Callable, tmp_path: Path) -> None:
+    net = nn.Sequential(
+        nn.Conv2d(1, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=2), nn.ReLU(), nn.Conv2d(8, 3, 1)
+    )
+    save_profile(profile(net, Arrays.of(torch.randn(40, 1, 5, 5))), tmp_path / "P.safetensors")
+    rows = actprune("plan", tmp_path / "P.safetensors", "--explain").out.splitlines()
+    said = {" ".join(row.split()) for row in rows}
+    assert "0 2 units of 4 channels, read by 4" in said
+    assert "2 cannot be cut: its channels are cut with the units of site 0" in said
 
 
 def test_theory_prints_a_row_a_site_and_pure_json(

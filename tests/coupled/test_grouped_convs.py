@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from actprune_cli._plan_text import explain_layers
 from coupled_models import build, conv, data, images
 from torch import Tensor, nn
 
@@ -282,13 +281,6 @@ def test_the_whole_way_with_a_forecast_a_verdict_and_an_audit() -> None:
         for p in made.sites:  # a unit's channels are held together
             if p.site.name in units:
                 assert units[p.site.name] == (len(p.kept) if cut else p.site.units)
-
-
-def test_the_terminal_says_how_many_channels_a_unit_has(capsys: pytest.CaptureFixture) -> None:
-    explain_layers(profile(build("resnext"), data()), json=False)
-    said = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
-    assert "blocks.1.a 4 units of 4 channels, read by blocks.1.c" in said
-    assert "stem 6 units, read by blocks.0.a and blocks.0.shortcut" in said
 
 
 def test_compensation_without_data_takes_the_place_of_groups() -> None:
