@@ -115,6 +115,18 @@ def test(start: int = 0, stop: int = 10_000) -> Arrays:  # noqa: PT028  # no pyt
     return _normalized(images[start:stop], labels[start:stop], f"cifar10-test[{start}:{stop}]")
 
 
+def test_halves(seed: int) -> tuple[Arrays, Arrays]:
+    """The test images in two random halves. Halves by the file's order are not alike: the
+    published ResNet-20 gets 93.2 % of the first 5,000 right and 90.3 % of the others."""
+    images, labels = _arrays("test.npz")
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).numpy()
+    first, second = (
+        _normalized(images[part], labels[part], f"cifar10-test[half {i}]@{seed}")
+        for i, part in enumerate((order[:5_000], order[5_000:]))
+    )
+    return first, second
+
+
 def assets() -> Path:
     """The folder of weights and images, which need not exist."""
     default = Path(__file__).resolve().parents[2] / "shared" / "assets"

@@ -51,18 +51,19 @@ def measure(net: str, target: str, seed: int) -> list[dict[str, Any]]:
     """Ours, two of our own baselines and the rival, at one target."""
     dense = getattr(cifar, net)()
     train, everything = cifar.train(2_048, seed=seed), cifar.test()
+    check, heldout = cifar.test_halves(seed)
     start = time.perf_counter()
     profile = actprune.profile(dense, train, seed=seed, spec=net)
     profiled = time.perf_counter()
     # channels inside blocks, as the rival is given them; streams are for benchmarks.coupled
     streams = [s.site.name for s in profile.sites if s.site.kind == "residual"]
     plan = actprune.plan(
-        dense, profile, target, ignore=streams, batches=train, check=cifar.test(0, 5_000)
+        dense, profile, target, ignore=streams, batches=train, check=check, probes=True
     )
     planned = time.perf_counter()
     small = actprune.prune(dense, plan, batches=train)
     pruned = time.perf_counter()
-    verdict = actprune.verify(dense, small, plan, cifar.test(5_000, 10_000), seed=seed)
+    verdict = actprune.verify(dense, small, plan, heldout, seed=seed)
     assert plan.forecast is not None
     common = {"net": net, "target": target, "seed": seed, "images": len(train.ids)}
     common["dense"] = score(dense, everything)

@@ -74,8 +74,8 @@ def mnist_cnn(seed: int) -> Study:
 
 
 def resnet(net: str, seed: int) -> Study:
-    """A CIFAR ResNet; 1,024 training images, and both halves of the test images in turn."""
-    first, second = cifar.test(0, 5_000), cifar.test(5_000, 10_000)
+    """A CIFAR ResNet; 1,024 training images, and both random halves of the test images in turn."""
+    first, second = cifar.test_halves(seed)
     return Study(
         model=getattr(cifar, net)(),
         calibration=cifar.train(1_024, seed=seed),
