@@ -2,10 +2,10 @@
 
     python -m benchmarks.cifar_resnet [--nets resnet20 resnet56] [--targets units=50% macs=50%]
 
-Every choice and every refit uses training images; the forecast test images 0-4,999; the verdict
-5,000-9,999; accuracy is also given on all 10,000. torch-pruning's magnitude pruning of the same
-share of the same channels, as it comes and with batch normalization re-estimated on the same
-training images, stands beside it. Rows go to benchmarks/results/cifar_resnet.jsonl.
+Every choice and every refit uses training images; the forecast one random half of the test images,
+the verdict the other; accuracy is also given on all 10,000. torch-pruning's magnitude pruning of
+the same share of the same channels, as it comes and with batch normalization re-estimated on the
+same training images, stands beside it. Rows go to benchmarks/results/cifar_resnet.jsonl.
 """
 
 from __future__ import annotations
