@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from actprune.healing.heal import heal as heal
     from actprune.healing.result import Healed as Healed
     from actprune.healing.settings import HealSettings as HealSettings
+    from actprune.integrations.pretrained import save_pretrained as save_pretrained
     from actprune.loading.saved import load as load
     from actprune.planning.result import Plan as Plan
     from actprune.planning.sweep import Frontier as Frontier
@@ -51,6 +52,7 @@ _HOMES = {
     "heal": "actprune.healing.heal",
     "Healed": "actprune.healing.result",
     "HealSettings": "actprune.healing.settings",
+    "save_pretrained": "actprune.integrations.pretrained",
     "load": "actprune.loading.saved",
     "plan": "actprune.timed",
     "Plan": "actprune.planning.result",

@@ -365,6 +365,44 @@ def coupled() -> str:
     return table(head, lines)
 
 
+def language() -> str:
+    """What a language model loses with units of its gated MLPs, over seeds."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for r in rows("language"):
+        groups.setdefault((r["cut"], r["method"]), []).append(r)
+    if not groups:
+        return "not run"
+
+    def average(values: list[float]) -> str:
+        spread = f" ({min(values):+.3f} to {max(values):+.3f})" if len(values) > 1 else ""
+        return f"{mean(values):+.3f}{spread}"
+
+    lines = [
+        [
+            f"{100 - float(cut[6:-1]):.0f} %",
+            method,
+            str(len(found)),
+            f"{100 * mean(r['params_kept'] for r in found):.1f} %",
+            f"{mean(r['dense_loss'] for r in found):.3f}",
+            _bold(
+                average([r["measured"]["loss_delta"] for r in found]),
+                method.startswith("residual"),
+            ),
+            average([r["forecast"]["loss_delta"] for r in found]),
+            f"{sum(r['covered'] for r in found)} of {len(found)}",
+        ]
+        for (cut, method), found in sorted(
+            groups.items(), key=lambda g: (g[0][0], -mean(r["loss"] for r in g[1])), reverse=True
+        )
+    ]
+    head = ["units removed", "method", "seeds", "params kept", "dense (nats a token)", "change"]
+    return table([*head, "forecast", "90 % interval covers"], lines)
+
+
+def _bold(text: str, ours: bool) -> str:
+    return f"**{text}**" if ours else text
+
+
 def scaling(make: Callable[[list[dict[str, Any]]], str]) -> Callable[[], str]:
     """A table of the scaling study."""
     return lambda: make(rows("scaling_study"))
@@ -385,6 +423,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "cifar_forecast": cifar_forecast,
     "heal": heal,
     "coupled": coupled,
+    "language": language,
     "digits": digits,
     "digits_sentence": seeds_summary,
     "forecasts": forecasts(forecast_text.summary),

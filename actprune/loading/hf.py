@@ -31,7 +31,7 @@ class FromFolder:
 
     def save(self, folder: Path) -> None:
         """Write model and tokenizer into `folder`, as transformers does."""
-        with _quiet():
+        with quiet():
             self.model.save_pretrained(folder)
             self.open_tokenizer().save_pretrained(folder)
 
@@ -55,7 +55,7 @@ def load_hf(name: str, spec: str, *, with_weights: bool = True) -> FromFolder:
     found = checkpoint(name, spec)
     if found.gguf:
         _require("gguf", spec)
-    with _told(spec, "cannot be loaded"), _quiet(), isolated(0):
+    with _told(spec, "cannot be loaded"), quiet(), isolated(0):
         config = _config(found)
         kind = _class(config, found, spec)
         if with_weights:
@@ -133,7 +133,7 @@ def _tokenizer(found: Checkpoint, spec: str) -> Any:
         )
     from transformers import AutoTokenizer
 
-    with _told(spec, "its tokenizer cannot be loaded"), _quiet():
+    with _told(spec, "its tokenizer cannot be loaded"), quiet():
         return AutoTokenizer.from_pretrained(found.folder, **_options(found))
 
 
@@ -159,7 +159,7 @@ def _told(spec: str, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No bars and no warnings: what matters is told in notes and errors."""
     from transformers.utils import logging
 

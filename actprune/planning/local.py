@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from actprune.data.batch import Batch
 from actprune.planning.loss_change import LossChange
@@ -91,7 +92,12 @@ def _linearized(
     def inject(name: str, _x: Tensor, out: Tensor) -> Tensor:
         return out + forward_ad.make_dual(torch.zeros_like(out), errors[name])
 
-    with forward_ad.dual_level(), changing_outputs(model, errors, inject):
+    # the fused kernels of attention have no forward derivative
+    with (
+        forward_ad.dual_level(),
+        changing_outputs(model, errors, inject),
+        sdpa_kernel(SDPBackend.MATH),
+    ):
         dual = forward_ad.unpack_dual(primary(batch.run(model)))
         out, change = dual.primal, dual.tangent
     return out, torch.zeros_like(out) if change is None else change

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from actprune.running.substitute import Affine
-from actprune.sites.cut import Cut
-from actprune.sites.site import AXES, Site
+from actprune.sites.cut import Cut, removals
+from actprune.sites.site import Site
 
 
 def shrink(model: nn.Module, sites: Sequence[Site], cut: Cut, maps: Mapping[str, Affine]) -> None:
@@ -31,7 +31,7 @@ def shrink(model: nn.Module, sites: Sequence[Site], cut: Cut, maps: Mapping[str,
                 _set(norm, "running_mean", norm.get_buffer("running_mean") - affine.bias)
             else:
                 _set(layer, "bias", affine.bias)
-        for (name, tensor, axis), gone in _removals(sites, cut).items():
+        for (name, tensor, axis), gone in removals(sites, cut).items():
             layer = model.get_submodule(name)
             value = getattr(layer, tensor, None)
             if value is not None:
@@ -40,21 +40,6 @@ def shrink(model: nn.Module, sites: Sequence[Site], cut: Cut, maps: Mapping[str,
                 _set(layer, tensor, value.index_select(axis, index))
     for module in model.modules():
         _restate_sizes(module)
-
-
-def _removals(sites: Sequence[Site], cut: Cut) -> dict[tuple[str, str, int], set[int]]:
-    """Entries to go per (module, tensor, axis), all sites together: several sites may share an
-    axis (a concatenation), and their offsets hold in the dense shape only."""
-    gone: dict[tuple[str, str, int], set[int]] = {}
-    for site in sites:
-        removed = cut.removes(site)
-        if not removed:
-            continue
-        for slot in site.slots:
-            for tensor, axis in AXES[slot.role].items():
-                entries = gone.setdefault((slot.module, tensor, axis), set())
-                entries.update(slot.index(removed).tolist())
-    return gone
 
 
 def add_biases(model: nn.Module, consumers: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from actprune.errors import ActpruneError
-from actprune.sites.site import Site
+from actprune.sites.site import AXES, Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,3 +44,19 @@ class Cut:
         """The removed units of `site`."""
         kept = set(self.keeps(site))
         return tuple(u for u in range(site.units) if u not in kept)
+
+
+def removals(sites: Sequence[Site], cut: Cut) -> dict[tuple[str, str, int], set[int]]:
+    """Entries to go per (module, tensor, axis), all slots together: several sites may share an axis
+    (a concatenation), or several slots of one (a fused gate and its value), and their offsets hold
+    in the dense shape only."""
+    gone: dict[tuple[str, str, int], set[int]] = {}
+    for site in sites:
+        removed = cut.removes(site)
+        if not removed:
+            continue
+        for slot in site.slots:
+            for tensor, axis in AXES[slot.role].items():
+                entries = gone.setdefault((slot.module, tensor, axis), set())
+                entries.update(slot.index(removed).tolist())
+    return gone

@@ -15,7 +15,7 @@ from actprune.sites.calls import Calls, observe_calls
 from actprune.sites.census import Census, take_census
 from actprune.sites.coupling import Couplings, RefusedError
 from actprune.sites.feeds import Feed, find_feeds
-from actprune.sites.proposed import WEIGHTED, cuttable_sites, sharing
+from actprune.sites.proposed import WEIGHTED, cuttable_sites, proved, sharing
 from actprune.sites.quantized import quantized_layers
 from actprune.sites.site import Site
 from actprune.sites.trial import objection
@@ -50,9 +50,9 @@ def survey(model: nn.Module, batch: Batch) -> Survey:
 
     Sites that can be cut are proposed by torch-pruning's dependency graph, whose trace and search
     both have an end, and then proved, by intervention and by a trial cut. Among the layers left
-    over, sites that can only be watched are proposed by autograd's graph and proved by intervention
-    as well (watched.py). Each convolution and linear layer is then the name of a site or has a
-    refusal. The model is left as it was.
+    over, sites are proposed by autograd's graph and proved by intervention as well (watched.py);
+    those of them that a trial cut does not confirm can only be watched. Each convolution and linear
+    layer is then the name of a site or has a refusal. The model is left as it was.
 
     Raises:
         ActpruneError: if the model cannot run on the batch, or cannot be taken out of what wraps it
@@ -88,14 +88,14 @@ def survey(model: nn.Module, batch: Batch) -> Survey:
         sites = [s for s in sites if s.name not in reasons]
         touched = set(_touched(sites))
         taken = touched | sharing(model)
-        if few is not whole:
-            census = take_census(model, whole, sorted(touched))
         feeds = [f for f in feeds if taken.isdisjoint((*f.makers, f.consumer))]
         watched = watched_sites(model, few, feeds, calls)
+        more = _cuttable_too(model, few, watched, calls, reasons)
+        touched |= set(_touched([s for s in more if s.obstacle is None]))
+        census = take_census(model, whole, sorted(touched))
     reasons |= _coupled(sites)
-    for site in watched:
-        obstacle = _obstacle(model, site, reasons)
-        sites.append(site.model_copy(update={"obstacle": obstacle}))
+    sites += more
+    for site in more:
         reasons.pop(site.name, None)
         for other in {s.module for s in site.producers} & reasons.keys():
             reasons[other] = f"it makes the units of site {site.name} together with that layer"
@@ -135,15 +135,40 @@ def _coupled(sites: Sequence[Site]) -> dict[str, str]:
     } | found
 
 
-def _obstacle(model: nn.Module, site: Site, reasons: Mapping[str, str]) -> str:
-    """Why a site that can be watched cannot be cut."""
-    if site.kind == "gated":
-        makers = " and ".join(dict.fromkeys(s.module for s in site.producers))
-        return f"each of its units is made by two outputs, a gate and a value, of {makers}"
-    if site.name in reasons:
-        return reasons[site.name]
-    kind = type(model.get_submodule(site.name)).__name__
-    return f"{site.name} is a {kind}; only Linear is supported so far"
+def _cuttable_too(
+    model: nn.Module,
+    batch: Batch,
+    watched: Sequence[Site],
+    calls: Mapping[str, Calls],
+    reasons: Mapping[str, str],
+) -> list[Site]:
+    """The watched sites, with their obstacle where interventions and a trial cut do not show that
+    they can be cut as well: torch-pruning knows nothing of a gate and a value in one output, and
+    it fails on some models as a whole. What it says of a layer is the better reason."""
+    shared, packed = sharing(model), quantized_layers(model)
+    census = take_census(model, batch, _touched(watched))
+    found = []
+    for site in watched:
+        try:
+            for layer in _touched([site]):
+                _check_linear(layer, model.get_submodule(layer), packed)
+            whole = proved(model, batch, site, calls, shared)
+            reason = objection(model, batch, whole, census)
+            if reason is not None:
+                raise RefusedError(reason)
+            found.append(whole)
+        except RefusedError as e:
+            known = None if site.kind == "gated" else reasons.get(site.name)
+            found.append(site.model_copy(update={"obstacle": known or str(e)}))
+    return found
+
+
+def _check_linear(name: str, module: nn.Module, packed: Mapping[str, str]) -> None:
+    if name in packed:
+        raise RefusedError(packed[name])
+    if not isinstance(module, nn.Linear):
+        kind = type(module).__name__
+        raise RefusedError(f"{name} is a {kind}; only Linear is supported so far")
 
 
 def _routed(feeds: Sequence[Feed], calls: Mapping[str, Calls]) -> dict[str, str]:

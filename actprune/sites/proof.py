@@ -37,13 +37,16 @@ def flows_only_through(model: nn.Module, batch: Batch, site: Site) -> bool:
     """
     generator = torch.Generator().manual_seed(0)
     units = torch.randperm(site.units, generator=generator)[: max(1, site.units // 2)]
-    slot_of = {p.module: p for p in site.producers}
-    seed_of = {name: 1 + i for i, name in enumerate(slot_of)}
+    made = {  # by layer: a fused gate and its value are of one
+        name: torch.cat([p.index(units) for p in site.producers if p.module == name])
+        for name in dict.fromkeys(p.module for p in site.producers)
+    }
+    seed_of = {name: 1 + i for i, name in enumerate(made)}
 
     def run(noise: bool) -> list[Tensor]:
         def disturb(name: str, _input: Tensor, out: Tensor) -> Tensor:
             axis = _axis(model.get_submodule(name))
-            entries = slot_of[name].index(units)
+            entries = made[name]
             shape = list(out.shape)
             shape[axis] = len(entries)
             value = torch.zeros(shape)
@@ -51,7 +54,7 @@ def flows_only_through(model: nn.Module, batch: Batch, site: Site) -> bool:
                 value = torch.randn(shape, generator=torch.Generator().manual_seed(seed_of[name]))
             return out.index_copy(axis, entries.to(out.device), value.to(out.device, out.dtype))
 
-        with changing_outputs(model, slot_of, disturb), zeroing(model, site, units):
+        with changing_outputs(model, made, disturb), zeroing(model, site, units):
             return list(every_tensor(batch.run(model)))
 
     quiet, loud = run(noise=False), run(noise=True)

@@ -47,22 +47,35 @@ def cuttable_sites(
             site = _site(model, name, couplings.of(name, module), calls)
             # a stream is walked once, not again from each of its producers
             against = [p.module for p in site.producers if _whole(model, site, p)]
-            for slot in site.slots:
-                _check_layer(slot.module, model.get_submodule(slot.module), calls, shared)
-            if not fits(model, site):
-                raise RefusedError(f"its units are rearranged on the way to {site.readers}")
-            for slot in site.consumers:
-                if not calls[slot.module].samples_first:
-                    raise RefusedError(
-                        f"the first axis of what {slot.module} reads is not the samples"
-                    )
-            if not flows_only_through(model, batch, site):
-                raise RefusedError(f"its units reach the output by another way than {site.readers}")
-            sites.append(_as_read(model, batch, site))
+            sites.append(proved(model, batch, site, calls, shared))
             made.update(against)
         except RefusedError as e:
             reasons |= dict.fromkeys(against, str(e))
     return sites, reasons
+
+
+def proved(
+    model: nn.Module, batch: Batch, site: Site, calls: Mapping[str, Calls], shared: Set[str]
+) -> Site:
+    """The proposed site with how its consumers read it, once an intervention has shown that its
+    units reach the output through their slots alone.
+
+    Args:
+        shared: the modules that share parameters, see `sharing`.
+
+    Raises:
+        RefusedError: with the reason why they cannot be removed as units.
+    """
+    for slot in site.slots:
+        _check_layer(slot.module, model.get_submodule(slot.module), calls, shared)
+    if not fits(model, site):
+        raise RefusedError(f"its units are rearranged on the way to {site.readers}")
+    for slot in site.consumers:
+        if not calls[slot.module].samples_first:
+            raise RefusedError(f"the first axis of what {slot.module} reads is not the samples")
+    if not flows_only_through(model, batch, site):
+        raise RefusedError(f"its units reach the output by another way than {site.readers}")
+    return _as_read(model, batch, site)
 
 
 def sharing(model: nn.Module) -> set[str]:
@@ -126,13 +139,6 @@ def _site(model: nn.Module, name: str, coupled: Coupled, calls: Mapping[str, Cal
     kind: Kind = "conv" if isinstance(first, nn.Conv2d) else "linear"
     if len(producers) > 1:
         kind = "gated" if coupled.product and len(producers) == 2 else "residual"
-    if kind == "gated" and not any(
-        isinstance(model.get_submodule(p.module), nn.Conv2d) for p in producers
-    ):
-        raise RefusedError(
-            "each of its units is made by two outputs, a gate and a value, of "
-            + " and ".join(p.module for p in producers)
-        )
     between = [s for s in coupled.slots if s.role in ("norm", "grouped")]
     return Site(
         name=name,

@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from actprune.data.batch import Batch
 from actprune.running.forward import in_one_line
 from actprune.running.offloaded import brought_in
 from actprune.running.outputs import every_tensor
 from actprune.sites.census import Census
-from actprune.sites.cut import Cut
+from actprune.sites.cut import Cut, removals
 from actprune.sites.flops import counting_flops
 from actprune.sites.proof import agree, zeroing
-from actprune.sites.site import AXES, Site
+from actprune.sites.site import Site
 
 
 def objection(model: nn.Module, batch: Batch, site: Site, census: Census) -> str | None:
@@ -34,7 +34,7 @@ def objection(model: nn.Module, batch: Batch, site: Site, census: Census) -> str
     cut = Cut.removing([site], {site.name: unit.tolist()})
     try:
         layers = [slot.module for slot in site.slots]
-        with brought_in(model, layers), without(model, site, unit), counting_flops() as counter:
+        with brought_in(model, layers), without(model, site, cut), counting_flops() as counter:
             found = list(every_tensor(batch.run(model)))
     except Exception as e:  # the user's own forward may raise anything
         return f"the model's code fixes their number ({in_one_line(e)})"
@@ -47,29 +47,31 @@ def objection(model: nn.Module, batch: Batch, site: Site, census: Census) -> str
 
 
 @contextmanager
-def without(model: nn.Module, site: Site, units: Tensor) -> Iterator[None]:
-    """The model without some units of `site` while the block runs; its own tensors come back."""
+def without(model: nn.Module, site: Site, cut: Cut) -> Iterator[None]:
+    """The model without the units that `cut` removes of `site` while the block runs; its own
+    tensors come back."""
     swapped: list[tuple[dict[str, Any], str, Any]] = []
     try:
         for slot in site.slots:
-            module = model.get_submodule(slot.module)
             if slot.role == "grouped":
+                module = model.get_submodule(slot.module)
                 assert isinstance(module, nn.Conv2d)
                 swapped.append((module.__dict__, "groups", module.groups))
                 made = module.out_channels // module.groups
-                module.groups -= len(units) * slot.repeat // made
-            for name, axis in AXES[slot.role].items():
-                learnt = module._parameters.get(name) is not None
-                registry: dict[str, Any] = module._parameters if learnt else module._buffers
-                tensor = registry.get(name)
-                if tensor is None:
-                    continue
-                stay = torch.ones(tensor.shape[axis], dtype=torch.bool)
-                stay[slot.index(units)] = False
-                index = stay.nonzero().squeeze(1).to(tensor.device)
-                smaller = tensor.detach().index_select(axis, index)
-                swapped.append((registry, name, tensor))
-                registry[name] = nn.Parameter(smaller, requires_grad=False) if learnt else smaller
+                module.groups -= len(cut.removes(site)) * slot.repeat // made
+        for (layer, name, axis), gone in removals([site], cut).items():
+            module = model.get_submodule(layer)
+            learnt = module._parameters.get(name) is not None
+            registry: dict[str, Any] = module._parameters if learnt else module._buffers
+            tensor = registry.get(name)
+            if tensor is None:
+                continue
+            stay = torch.ones(tensor.shape[axis], dtype=torch.bool)
+            stay[list(gone)] = False
+            index = stay.nonzero().squeeze(1).to(tensor.device)
+            smaller = tensor.detach().index_select(axis, index)
+            swapped.append((registry, name, tensor))
+            registry[name] = nn.Parameter(smaller, requires_grad=False) if learnt else smaller
         yield
     finally:
         for registry, name, tensor in reversed(swapped):

@@ -1,4 +1,4 @@
-"""Sites whose units can be watched, whether or not they can be cut, proved by intervention.
+"""Sites whose units can be watched, proved by intervention; a trial cut tells whether they can go.
 
 Proposals are feeds (feeds.py): a producer as wide as what the consumer reads, or two of them, or
 one twice as wide. Such a feed is a site if each unit that the consumer reads hangs on its own

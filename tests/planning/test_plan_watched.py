@@ -17,13 +17,20 @@ from actprune.profiling.collect import profile
 from actprune.profiling.result import Profile
 
 
+class Own(nn.Linear):
+    """A layer whose forward may do anything."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input)
+
+
 class Net(nn.Module):
     """A gated layer that can be watched, then a plain one that can be cut."""
 
     def __init__(self, *, plain: bool = True) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.gate, self.up, self.down = nn.Linear(4, 10), nn.Linear(4, 10), nn.Linear(10, 5)
+        self.gate, self.up, self.down = Own(4, 10), nn.Linear(4, 10), nn.Linear(10, 5)
         self.norm = nn.LayerNorm(5)
         self.hidden = nn.Linear(5, 8) if plain else None
         self.head = nn.Linear(8 if plain else 5, 3)
@@ -75,14 +82,13 @@ def test_criteria_that_read_weights_and_data_leave_watched_sites_alone(criterion
 
 def test_no_plan_where_no_site_can_be_cut() -> None:
     assert refusal(plain=False) == (
-        "The sites of this model can be watched but not cut (gate: each of its units is made by "
-        "two outputs, a gate and a value, of gate and up); --explain lists them all."
+        "The sites of this model can be watched but not cut (gate: gate (Own) has a forward of its "
+        "own); --explain lists them all."
     )
 
 
 @pytest.mark.parametrize("names", [{"only": ["gate"]}, {"ignore": ["gate"]}])
 def test_naming_a_watched_site_says_why_it_cannot_be_cut(names: dict[str, Any]) -> None:
     assert refusal(**names) == (
-        "No site matches 'gate' (not prunable: gate: each of its units is made by two outputs, a "
-        "gate and a value, of gate and up)."
+        "No site matches 'gate' (not prunable: gate: gate (Own) has a forward of its own)."
     )

@@ -142,13 +142,16 @@ def endless(*_: Any, **__: Any) -> None:
         graph.is_out_channel_pruning_fn(endless)
 
 
-def test_a_trace_that_does_not_end_refuses_every_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_a_trace_does_not_end_interventions_still_find_sites(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(dependency.DependencyGraph, "build_dependency", endless)
     monkeypatch.setattr(coupling, "CALLS_A_MODULE", 100)
     model = mlp()
     found = survey(model, as_batch(VECTORS, 0))
     reason = "torch-pruning's trace of this model does not come to an end"
-    assert [(s.name, s.obstacle) for s in found.sites] == [("0", reason), ("2", reason)]
+    assert [(s.name, s.obstacle) for s in found.sites] == [("0", None), ("2", None)]
+    assert sorted(found.census.layers) == ["0", "2", "4"]
     assert [(r.layer, r.reason) for r in found.refusals] == [("4", reason)]
     assert not any(m._forward_hooks for m in model.modules())
     assert torch.is_grad_enabled()

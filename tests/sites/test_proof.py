@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from actprune.data.batch import as_batch
 from actprune.running.hashing import model_hash
 from actprune.sites.census import take_census
+from actprune.sites.cut import Cut
 from actprune.sites.find import survey
 from actprune.sites.proof import agree, fits, flows_only_through
 from actprune.sites.site import Site, Slot
@@ -112,11 +113,12 @@ def test_a_trial_cut_leaves_the_model_as_it_was(build: Callable[[], nn.Module]) 
     ids = [id(t) for t in (*model.parameters(), *model.buffers())]
     before = model_hash(model)
     for site in found.sites:
+        cut = Cut.removing([site], {site.name: [0, 1]})
         with torch.no_grad():
             assert objection(model, batch, site, found.census) is None
-        with without(model, site, torch.tensor([0, 1])):
+        with without(model, site, cut):
             assert len(model.get_submodule(site.name).get_parameter("weight")) == site.units - 2
-        with pytest.raises(RuntimeError), without(model, site, torch.tensor([0, 1])):
+        with pytest.raises(RuntimeError), without(model, site, cut):
             model(batch.args[0][:, :2])
     assert [id(t) for t in (*model.parameters(), *model.buffers())] == ids
     assert model_hash(model) == before

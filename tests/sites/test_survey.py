@@ -279,10 +279,6 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Any, str, str]] = {
         VECTORS, "0", "it has a single unit",
     ),
     "the model itself": (lambda: nn.Linear(10, 3), VECTORS, "", "they are the model's output"),
-    "gated linear unit": (
-        lambda: Model(lambda m, x: m.o(F.glu(m.a(x))), a=nn.Linear(10, 8), o=nn.Linear(4, 3)),
-        VECTORS, "a", "made by two outputs, a gate and a value, of a",
-    ),
     "halves": (
         lambda: Model(
             lambda m, x: m.o(m.a(x)[:, :4] * m.a.bias[0]), a=nn.Linear(10, 8), o=nn.Linear(4, 3)
@@ -302,12 +298,6 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Any, str, str]] = {
             a=conv(3, 4), b=conv(3, 5), o=nn.Linear(9 * 64, 2),
         ),
         IMAGES, "a", "its units reach the output by another way than o",
-    ),
-    "multiplied by a gate": (
-        lambda: Model(
-            lambda m, x: m.o(F.silu(m.a(x)) * m.b(x)), **linear(), b=nn.Linear(10, 8)
-        ),
-        VECTORS, "a", "made by two outputs, a gate and a value, of a and b",
     ),
     "pixel shuffle": (
         lambda: nn.Sequential(conv(3, 8), nn.PixelShuffle(2), conv(2, 4)),

@@ -44,26 +44,26 @@ def llama() -> nn.Module:
 
 # model, inputs, (name of layer i's first producer, its kind, can it be cut, is it flat)
 MODELS: dict[str, tuple[Callable[[], nn.Module], Any, str, str, bool, bool]] = {
-    "llama": (llama, TOKENS, "model.layers.{}.mlp.gate_proj", "gated", False, False),
+    "llama": (llama, TOKENS, "model.layers.{}.mlp.gate_proj", "gated", True, False),
     "qwen3": (
         lambda: build("Qwen3ForCausalLM", "Qwen3Config", **DECODER, head_dim=4),
-        TOKENS, "model.layers.{}.mlp.gate_proj", "gated", False, False,
+        TOKENS, "model.layers.{}.mlp.gate_proj", "gated", True, False,
     ),
     "phi3": (
         lambda: build("Phi3ForCausalLM", "Phi3Config", **DECODER),
-        TOKENS, "model.layers.{}.mlp.gate_up_proj", "gated", False, False,
+        TOKENS, "model.layers.{}.mlp.gate_up_proj", "gated", True, False,
     ),
     "t5, gated": (
         lambda: build(
             "T5EncoderModel", "T5Config", d_model=WIDTH, d_ff=HIDDEN, d_kv=4, num_layers=LAYERS,
             num_heads=4, vocab_size=VOCABULARY, feed_forward_proj="gated-gelu",
         ),
-        TOKENS, "encoder.block.{}.layer.1.DenseReluDense.wi_0", "gated", False, False,
+        TOKENS, "encoder.block.{}.layer.1.DenseReluDense.wi_0", "gated", True, False,
     ),
     "modernbert": (
         lambda: build("ModernBertModel", "ModernBertConfig", **ENCODER, cls_token_id=3,
                       sep_token_id=4),
-        TOKENS, "layers.{}.mlp.Wi", "gated", False, False,
+        TOKENS, "layers.{}.mlp.Wi", "gated", True, False,
     ),
     "gpt2": (
         lambda: build("GPT2LMHeadModel", "GPT2Config", n_embd=WIDTH, n_inner=HIDDEN,
@@ -72,7 +72,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Any, str, str, bool, bool]] = {
     ),
     "gpt-neox": (
         lambda: build("GPTNeoXForCausalLM", "GPTNeoXConfig", **ENCODER),
-        TOKENS, "gpt_neox.layers.{}.mlp.dense_h_to_4h", "linear", False, False,
+        TOKENS, "gpt_neox.layers.{}.mlp.dense_h_to_4h", "linear", True, False,
     ),
     "opt": (
         lambda: build(
@@ -189,7 +189,7 @@ def test_flat_sites_are_profiled_sample_by_sample(documents: Arrays) -> None:
 
 
 def test_a_profile_of_watched_sites_is_saved_whole(documents: Arrays, tmp_path: Path) -> None:
-    found = profile(llama(), documents)
+    found = profile(MODELS["gpt2"][0](), documents)
     save_profile(found, tmp_path / "p.safetensors")
     again = load_profile(tmp_path / "p.safetensors")
     assert [s.site for s in again.sites] == [s.site for s in found.sites]
@@ -197,12 +197,11 @@ def test_a_profile_of_watched_sites_is_saved_whole(documents: Arrays, tmp_path: 
 
 
 def test_sites_that_can_only_be_watched_give_no_plan(documents: Arrays) -> None:
-    model = llama()
+    model = MODELS["gpt2"][0]()
     with pytest.raises(ActpruneError) as e:
         plan(model, profile(model, documents), "units=50%", criterion="rare")
     assert str(e.value) == (
-        "The sites of this model can be watched but not cut (model.layers.0.mlp.gate_proj: each "
-        "of its units is made by two outputs, a gate and a value, of "
-        "model.layers.0.mlp.gate_proj and model.layers.0.mlp.up_proj; and 1 more); --explain "
-        "lists them all."
+        "The sites of this model can be watched but not cut (transformer.h.0.mlp.c_fc: "
+        "transformer.h.0.mlp.c_fc is a Conv1D; only Linear is supported so far; and 1 more); "
+        "--explain lists them all."
     )

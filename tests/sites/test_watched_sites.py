@@ -107,12 +107,11 @@ def test_a_gate_and_a_value_make_one_site_with_two_producers(act: Any) -> None:
     ]
     assert site.producer == site.producers[0] == site.slots[0]
     assert site.producers == site.slots[:2]
-    assert site.obstacle == (
-        "each of its units is made by two outputs, a gate and a value, of 0.mlp.gate and 0.mlp.up"
-    )
+    assert site.obstacle is None
     reasons = {r.layer: r.reason for r in found.refusals}
     assert reasons["0.mlp.up"] == "it makes the units of site 0.mlp.gate together with that layer"
-    assert found.census.layers == {}
+    layers = [f"{i}.mlp.{name}" for i in range(3) for name in ("down", "gate", "up")]
+    assert sorted(found.census.layers) == layers
 
 
 def test_a_fused_gate_has_both_producer_slots_in_one_layer() -> None:
@@ -123,6 +122,15 @@ def test_a_fused_gate_has_both_producer_slots_in_one_layer() -> None:
         ("1.mlp.both", "producer", 12, 1),
         ("1.mlp.down", "consumer", 0, 1),
     ]
+    assert {s.obstacle for s in found.sites} == {None}
+
+
+def test_halves_at_places_fixed_in_the_code_can_be_watched_but_not_cut() -> None:
+    found = survey(stack(lambda: fused(lambda x: (x[..., :12], x[..., 12:24]))), as_batch(WIDE, 0))
+    assert [(s.name, s.kind) for s in found.sites] == [(f"{i}.mlp.both", "gated") for i in range(3)]
+    for site in found.sites:
+        assert site.obstacle is not None
+        assert site.obstacle.startswith("the model's code fixes their number (RuntimeError: ")
 
 
 def test_a_layer_with_a_transposed_weight_is_watched() -> None:
@@ -135,11 +143,11 @@ def test_a_layer_with_a_transposed_weight_is_watched() -> None:
 
 def test_sites_that_can_be_cut_stay_as_they_were_among_watched_ones() -> None:
     model = stack(lambda: nn.Sequential(nn.Linear(8, 6), nn.GELU(), nn.Linear(6, 8)), layers=2)
-    model.insert(1, Block(gated()))
+    model.insert(1, Block(transposed()))
     found = survey(model, as_batch(WIDE, 0))
     assert [(s.name, s.kind, s.obstacle is None) for s in found.sites] == [
         ("0.mlp.0", "linear", True),
-        ("1.mlp.gate", "gated", False),
+        ("1.mlp.0", "linear", False),
         ("2.mlp.0", "linear", True),
     ]
     assert sorted(found.census.layers) == ["0.mlp.0", "0.mlp.2", "2.mlp.0", "2.mlp.2"]
