@@ -18,11 +18,11 @@ from actprune.sites.feeds import Feed, find_feeds
 from actprune.sites.proposed import WEIGHTED, cuttable_sites, proved, sharing
 from actprune.sites.quantized import quantized_layers
 from actprune.sites.site import Site
-from actprune.sites.trial import objection
+from actprune.sites.trial import objections
 from actprune.sites.watched import watched_sites
 
 FEW = 2  # samples that a model is traced on,
-SHORT = 32  # and tokens of each, where they are windows of packed text
+SHORT = 8  # and tokens of each, where they are windows of packed text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +81,10 @@ def survey(model: nn.Module, batch: Batch) -> Survey:
     sites = [s for s in sites if s.name not in reasons]
     with undisturbed(model):
         census = take_census(model, few, _touched(sites))
+        against = objections(model, few, sites, census)
         for site in sites:
-            reason = objection(model, few, site, census)
-            if reason is not None:
-                reasons |= _against(site, reason)
+            if site.name in against:
+                reasons |= _against(site, against[site.name])
         sites = [s for s in sites if s.name not in reasons]
         touched = set(_touched(sites))
         taken = touched | sharing(model)
@@ -147,19 +147,23 @@ def _cuttable_too(
     it fails on some models as a whole. What it says of a layer is the better reason."""
     shared, packed = sharing(model), quantized_layers(model)
     census = take_census(model, batch, _touched(watched))
-    found = []
+    against: dict[str, str] = {}
+    whole: dict[str, Site] = {}
     for site in watched:
         try:
             for layer in _touched([site]):
                 _check_linear(layer, model.get_submodule(layer), packed)
-            whole = proved(model, batch, site, calls, shared)
-            reason = objection(model, batch, whole, census)
-            if reason is not None:
-                raise RefusedError(reason)
-            found.append(whole)
+            whole[site.name] = proved(model, batch, site, calls, shared)
         except RefusedError as e:
-            known = None if site.kind == "gated" else reasons.get(site.name)
-            found.append(site.model_copy(update={"obstacle": known or str(e)}))
+            against[site.name] = str(e)
+    against |= objections(model, batch, list(whole.values()), census)
+    found: list[Site] = []
+    for site in watched:
+        if site.name not in against:
+            found.append(whole[site.name])
+            continue
+        known = None if site.kind == "gated" else reasons.get(site.name)
+        found.append(site.model_copy(update={"obstacle": known or against[site.name]}))
     return found
 
 

@@ -173,6 +173,8 @@ def _as_read(model: nn.Module, batch: Batch, site: Site) -> Site:
 def _tensors_read(model: nn.Module, batch: Batch, site: Site) -> dict[str, int]:
     """Per consumer the number of the tensor it reads: the same for those that read the same values
     at the same place, unchanged in between."""
+    if len(site.consumers) == 1:
+        return {site.consumer.module: 0}
     seen: list[tuple[Tensor, int]] = []  # held, so that no memory is used twice
     numbers: dict[str, int] = {}
 

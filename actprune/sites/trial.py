@@ -1,9 +1,9 @@
-"""Cut one unit of a site for a moment, and see whether the model does what was promised."""
+"""Cut one unit of some sites for a moment, and see whether the model does what was promised."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -20,46 +20,67 @@ from actprune.sites.proof import agree, zeroing
 from actprune.sites.site import Site
 
 
-def objection(model: nn.Module, batch: Batch, site: Site, census: Census) -> str | None:
-    """Why `site` cannot be cut although its units flow through the consumers alone, or None.
+def objections(
+    model: nn.Module, batch: Batch, sites: Sequence[Site], census: Census
+) -> dict[str, str]:
+    """By name, why sites cannot be cut although their units flow through the consumers alone.
 
-    One unit is taken out of every tensor: the number left then shares no factor with the dense
-    number, so that sizes fixed in the model's code show. The output must be that of the dense model
-    with the unit zeroed, up to the square root of the machine epsilon (the sums run over fewer
-    terms, in another order), and the multiply-accumulates those of the census.
+    All sites are tried at once; where that does not work out, each half is tried by itself.
     """
-    unit = torch.tensor([site.units // 2])
-    with zeroing(model, site, unit):
+    if not sites:
+        return {}
+    reason = objection(model, batch, sites, census)
+    if reason is None:
+        return {}
+    if len(sites) == 1:
+        return {sites[0].name: reason}
+    half = len(sites) // 2
+    halves = sites[:half], sites[half:]
+    found = [objections(model, batch, some, census) for some in halves]
+    return found[0] | found[1]
+
+
+def objection(model: nn.Module, batch: Batch, sites: Sequence[Site], census: Census) -> str | None:
+    """Why `sites` cannot be cut together although their units flow through the consumers alone, or
+    None.
+
+    One unit of each is taken out of every tensor: the number left then shares no factor with the
+    dense number, so that sizes fixed in the model's code show. The output must be that of the dense
+    model with the units zeroed, up to the square root of the machine epsilon (the sums run over
+    fewer terms, in another order), and the multiply-accumulates those of the census.
+    """
+    gone = {site.name: [site.units // 2] for site in sites}
+    with ExitStack() as zeroed:
+        for site in sites:
+            zeroed.enter_context(zeroing(model, site, torch.tensor(gone[site.name])))
         expected = list(every_tensor(batch.run(model)))
-    cut = Cut.removing([site], {site.name: unit.tolist()})
+    cut = Cut.removing(sites, gone)
     try:
-        layers = [slot.module for slot in site.slots]
-        with brought_in(model, layers), without(model, site, cut), counting_flops() as counter:
+        layers = [slot.module for site in sites for slot in site.slots]
+        with brought_in(model, layers), without(model, sites, cut), counting_flops() as counter:
             found = list(every_tensor(batch.run(model)))
     except Exception as e:  # the user's own forward may raise anything
         return f"the model's code fixes their number ({in_one_line(e)})"
     if not agree(expected, found, lambda eps: eps**0.5):
         return "cutting one of them is not the same as zeroing it"
     macs = counter.get_total_flops() / 2 / len(batch)
-    if abs(macs - census.cost([site], cut).macs) > 1e-9 * census.macs:
+    if abs(macs - census.cost(sites, cut).macs) > 1e-9 * census.macs:
         return "operations without weights work on them, so that the cost of a cut is not known"
     return None
 
 
 @contextmanager
-def without(model: nn.Module, site: Site, cut: Cut) -> Iterator[None]:
-    """The model without the units that `cut` removes of `site` while the block runs; its own
+def without(model: nn.Module, sites: Sequence[Site], cut: Cut) -> Iterator[None]:
+    """The model without the units that `cut` removes of `sites` while the block runs; its own
     tensors come back."""
     swapped: list[tuple[dict[str, Any], str, Any]] = []
     try:
-        for slot in site.slots:
-            if slot.role == "grouped":
-                module = model.get_submodule(slot.module)
-                assert isinstance(module, nn.Conv2d)
-                swapped.append((module.__dict__, "groups", module.groups))
-                made = module.out_channels // module.groups
-                module.groups -= len(cut.removes(site)) * slot.repeat // made
-        for (layer, name, axis), gone in removals([site], cut).items():
+        for layer, gone in _channels_gone(sites, cut).items():
+            module = model.get_submodule(layer)
+            assert isinstance(module, nn.Conv2d)
+            swapped.append((module.__dict__, "groups", module.groups))
+            module.groups -= gone * module.groups // module.out_channels
+        for (layer, name, axis), gone in removals(sites, cut).items():
             module = model.get_submodule(layer)
             learnt = module._parameters.get(name) is not None
             registry: dict[str, Any] = module._parameters if learnt else module._buffers
@@ -76,3 +97,14 @@ def without(model: nn.Module, site: Site, cut: Cut) -> Iterator[None]:
     finally:
         for registry, name, tensor in reversed(swapped):
             registry[name] = tensor
+
+
+def _channels_gone(sites: Sequence[Site], cut: Cut) -> dict[str, int]:
+    """How many channels each grouped convolution loses, in whole groups."""
+    found: dict[str, int] = {}
+    for site in sites:
+        for slot in site.slots:
+            if slot.role == "grouped":
+                gone = len(cut.removes(site)) * slot.repeat
+                found[slot.module] = found.get(slot.module, 0) + gone
+    return found

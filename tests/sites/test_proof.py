@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from actprune.sites.cut import Cut
 from actprune.sites.find import survey
 from actprune.sites.proof import agree, fits, flows_only_through
 from actprune.sites.site import Site, Slot
-from actprune.sites.trial import objection, without
+from actprune.sites.trial import objection, objections, without
 
 BATCH = as_batch(VECTORS, 0)
 
@@ -115,10 +116,10 @@ def test_a_trial_cut_leaves_the_model_as_it_was(build: Callable[[], nn.Module]) 
     for site in found.sites:
         cut = Cut.removing([site], {site.name: [0, 1]})
         with torch.no_grad():
-            assert objection(model, batch, site, found.census) is None
-        with without(model, site, cut):
+            assert objection(model, batch, [site], found.census) is None
+        with without(model, [site], cut):
             assert len(model.get_submodule(site.name).get_parameter("weight")) == site.units - 2
-        with pytest.raises(RuntimeError), without(model, site, cut):
+        with pytest.raises(RuntimeError), without(model, [site], cut):
             model(batch.args[0][:, :2])
     assert [id(t) for t in (*model.parameters(), *model.buffers())] == ids
     assert model_hash(model) == before
@@ -133,5 +134,43 @@ def test_a_trial_cut_finds_what_an_intervention_cannot() -> None:
     with torch.no_grad():
         assert check(model, claimed())
         census = take_census(model, BATCH, ["a", "o"])
-        reason = objection(model, BATCH, claimed(), census)
+        reason = objection(model, BATCH, [claimed()], census)
     assert reason == "cutting one of them is not the same as zeroing it"
+
+
+class Chain(nn.Module):
+    """Six hidden layers, of which one divides by its width."""
+
+    def __init__(self, odd: int) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        widths = [6, 7, 5, 8, 9, 6, 7, 3]
+        self.odd = odd
+        chain = [nn.Linear(i, o) for i, o in pairwise(widths)]
+        for layer in chain:
+            layer.weight.data *= 2  # so that the first layer is still seen in the output
+        self.layers = nn.ModuleList(chain)
+        self.passes = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        for i, layer in enumerate(self.layers[:-1]):
+            x = layer(x).relu()
+            if i == self.odd:
+                x = x / x.shape[1]
+        return self.layers[-1](x)
+
+
+@pytest.mark.parametrize("odd", [-1, 0, 3, 5])
+def test_sites_tried_together_are_told_apart_where_one_objects(odd: int) -> None:
+    sound, model = Chain(-1).eval(), Chain(odd).eval()
+    batch = as_batch(torch.rand(4, 6, generator=torch.Generator().manual_seed(2)), 0)
+    sites = survey(sound, batch).sites
+    census = survey(sound, batch).census
+    assert len(sites) == 6
+    with torch.no_grad():
+        model.passes = 0
+        against = objections(model, batch, sites, census)
+    expected = set() if odd < 0 else {f"layers.{odd}"}
+    assert against.keys() == expected
+    assert model.passes == 2 if odd < 0 else model.passes <= 14
