@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -51,7 +52,7 @@ def test_decades_are_as_far_apart_as_each_other_and_nothing_has_no_place() -> No
     at = [d for d in dots(frontier(HARMS, uniform=None)) if d[0] < svg_file.PANEL]
     none, tiny, *rest = [y for _, y, _, _ in at]
     assert none == tiny == svg_file.BOTTOM  # 0, and what is below six decades, lie on the axis
-    steps = [a - b for a, b in zip(rest, rest[1:], strict=False)]
+    steps = [a - b for a, b in pairwise(rest)]
     assert steps[0] == pytest.approx(steps[1], abs=0.02)  # lengths are written to a hundredth
     assert steps[0] > 0
     assert min(rest) > svg_file.TOP
