@@ -15,11 +15,11 @@ from actprune.running.substitute import Affine
 W = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
 
 
-def net() -> nn.Sequential:
-    made = nn.Sequential(nn.Linear(2, 2, bias=False)).train()
+def net() -> nn.Module:
+    layer = nn.Linear(2, 2, bias=False)
     with torch.no_grad():
-        made[0].weight.copy_(W)
-    return made
+        layer.weight.copy_(W)
+    return nn.Sequential(layer).train()
 
 
 def batches() -> list[Batch]:
@@ -41,7 +41,7 @@ def test_both_outputs_come_with_their_labels_and_the_model_stays_as_it_was() -> 
         ([[2, 0], [0, 1]], [[-4, 0], [0, -2]], [0, 1]),
         ([[3, 1]], [[-6, -2]], [1]),
     ]
-    assert torch.equal(model[0].weight, W)
+    assert torch.equal(model.get_parameter("0.weight"), W)
     assert model.training
 
 
