@@ -22,10 +22,9 @@ from actprune.loading.data import load_data
 from actprune.loading.model import load_model
 from actprune.planning.result import Plan
 from actprune.profiling.result import Profile
-from actprune.running.state import undisturbed
-from actprune.sites.census import Cost, static_cost, take_census
 from actprune.sites.cut import Cut
 from benchmarks import cifar
+from benchmarks.costs import cost_of
 from benchmarks.harness import append, begin
 
 TARGETS, SEED = 100, 0
@@ -98,17 +97,9 @@ def counted(model: nn.Module, data: Any, plan: Plan, metric: str) -> float:
         mean = plan.compensation.model_copy(update={"kind": "mean"})
         bare = plan.model_copy(update={"compensation": mean})
     small = actprune.prune(model, bare, batches=data)
-    before, after = cost(model, data), cost(small, data)
-    return getattr(after, metric) / getattr(before, metric)
-
-
-def cost(model: nn.Module, data: Any) -> Cost:
-    """What a model costs, counted on it."""
     example = next(iter(as_source(data).batches())).select(torch.arange(1))
-    with undisturbed(model):
-        macs = take_census(model, example, []).macs
-    fixed = static_cost(model)
-    return Cost(params=fixed.params, macs=macs, bytes=fixed.bytes)
+    before, after = cost_of(model, example), cost_of(small, example)
+    return getattr(after, metric) / getattr(before, metric)
 
 
 def one_more(plan: Plan, group: int) -> Iterator[Cut]:

@@ -23,8 +23,8 @@ from actprune.planning.alike import alike
 from actprune.running.evaluate import loss_for
 from actprune.running.outputs import primary
 from actprune.running.state import undisturbed
-from actprune.sites.census import static_cost, take_census
 from benchmarks import cifar
+from benchmarks.costs import cost_of
 from benchmarks.harness import append, rows
 from benchmarks.rivals import reestimate_batchnorm, torch_pruning_magnitude
 
@@ -108,16 +108,13 @@ def measure(net: str, target: str, seed: int) -> list[dict[str, Any]]:
 
 def _row(common: dict[str, Any], method: str, model: nn.Module, data: Arrays) -> dict[str, Any]:
     example = next(iter(data.batches(1)))
-    with undisturbed(model):
-        macs = take_census(model, example, []).macs
-    with undisturbed(dense := getattr(cifar, common["net"])()):
-        whole = take_census(dense, example, []).macs
+    after, before = cost_of(model, example), cost_of(getattr(cifar, common["net"])(), example)
     return {
         **common,
         "method": method,
         "full_test": score(model, data),
-        "macs_kept": macs / whole,
-        "params_kept": static_cost(model).params / static_cost(dense).params,
+        "macs_kept": after.macs / before.macs,
+        "params_kept": after.params / before.params,
     }
 
 

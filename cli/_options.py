@@ -10,6 +10,26 @@ import typer
 MODEL_HELP = "zoo:NAME, hf:FOLDER-OR-ID, package.module:factory or file.py:factory."
 DATA_HELP = "npz:FILE, text:FILE, zoo:NAME, package.module:factory or file.py:factory."
 
+CutFolder: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="DIR", help="A folder written by prune.")
+]
+DenseModel: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help=f"The model before the cut: {MODEL_HELP} Only zoo: and hf: models are found by "
+        "themselves.",
+    ),
+]
+Check: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="DATA", help="Other samples for the forecast, kept out of training."),
+]
+Seed: TypeAlias = Annotated[
+    int | None,
+    typer.Option(metavar="SEED", help="Of the sample blocks and the held-out third.  [default: 0]"),
+]
 Weights: TypeAlias = Annotated[
     Path | None,
     typer.Option(

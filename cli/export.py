@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from ._console import emit, emit_json, stages, working
-from ._options import DATA_HELP, MODEL_HELP, Force, Json
+from ._options import DATA_HELP, CutFolder, DenseModel, Force, Json
 from ._paths import check_new_file
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder written by prune.")],
+    folder: CutFolder,
     out: Annotated[
         Path,
         typer.Option("-o", "--out", metavar="FILE", help="The file to write, .onnx or .pt2."),
@@ -29,14 +29,7 @@ def export(
         str | None,
         typer.Option(metavar="onnx|pt2", help="The format.  [default: what FILE ends in]"),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help=f"The model before the cut: {MODEL_HELP} Only zoo: and hf: models are found by "
-            "themselves.",
-        ),
-    ] = None,
+    model: DenseModel = None,
     weights: Annotated[
         Path | None,
         typer.Option(

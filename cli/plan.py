@@ -16,6 +16,7 @@ from ._options import (
     MODEL_HELP,
     Allocate,
     Box,
+    Check,
     Compensate,
     Criterion,
     Drop,
@@ -40,7 +41,7 @@ from ._options import (
 )
 from ._paths import check_new_file
 from ._plan_text import explain_layers, summary
-from ._sweep import frontier_text
+from ._sweep import check_place, frontier_text, save
 from ._targets import target_values
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def plan(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", metavar="plan.json", help="Where to save the plan."),
+        typer.Option(
+            "-o", "--out", metavar="plan.json", help="Where to save the plan, or the sweep."
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -72,10 +75,7 @@ def plan(
             f"need activations: {DATA_HELP}",
         ),
     ] = None,
-    check: Annotated[
-        str | None,
-        typer.Option(metavar="DATA", help="Other samples for the forecast, kept out of training."),
-    ] = None,
+    check: Check = None,
     weights: Weights = None,
     criterion: Criterion = None,
     compensate: Compensate = None,
@@ -105,8 +105,9 @@ def plan(
         bool,
         typer.Option(
             "--sweep",
-            help="Show the harm at every size instead of choosing one; -o saves it as JSON. Then "
-            "--allocate is global by default.",
+            help="Show the harm at every size instead of choosing one; -o saves it as .json, "
+            "draws it as .svg or .html, or writes all three into a folder. Then --allocate is "
+            "global by default.",
         ),
     ] = False,
     json: Json = False,
@@ -124,15 +125,15 @@ def plan(
       actprune plan P.safetensors --model net.py:make --weights net.pt --data npz:calib.npz
         --target loss=+0.02 --json
       actprune plan P.safetensors --explain
-      actprune plan P.safetensors --data zoo:digits-mlp --sweep -o frontier.json
+      actprune plan P.safetensors --data zoo:digits-mlp --sweep -o frontier.html
     """
     if out is not None:
-        check_new_file(out, force=force)
+        (check_place if sweep else check_new_file)(out, force=force)
 
     from actprune.profiling.store import load_profile
 
     counted = load_profile(profile)
-    if explain and not target:
+    if explain and not target and not sweep:
         explain_layers(counted, json)
         return
     if sweep:
@@ -170,16 +171,21 @@ def plan(
         verify=given(level=level, loss=loss, probes=probes),
         sweep=sweep,
     )
-    if out is not None:
-        from actprune.files import write_atomically
+    from actprune.files import write_atomically
+    from actprune.planning.result import Plan
 
-        write_atomically(out, found.to_json() + "\n")
+    if isinstance(found, Plan):
+        text = summary(found)
+        if out is not None:
+            write_atomically(out, found.to_json() + "\n")
+    else:
+        text = frontier_text(found)
+        if out is not None:
+            save(found, out)
     if json:
         emit_json(found.to_json())
         return
-    from actprune.planning.result import Plan
-
-    emit(summary(found) if isinstance(found, Plan) else frontier_text(found))
+    emit(text)
     if explain:
         emit("")
         explain_layers(counted, json)

@@ -19,6 +19,7 @@ from ._options import (
     Force,
     Json,
     Samples,
+    Seed,
     Weights,
     given,
 )
@@ -99,12 +100,7 @@ def profile(
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="Where to run the model, as in cuda:0.")
     ] = "cpu",
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="SEED", help="Of the sample blocks and the held-out third.  [default: 0]"
-        ),
-    ] = None,
+    seed: Seed = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an earlier run was stopped.")
     ] = False,

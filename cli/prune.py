@@ -17,6 +17,7 @@ from ._options import (
     MODEL_HELP,
     Allocate,
     Box,
+    Check,
     Compensate,
     Criterion,
     Drop,
@@ -38,6 +39,7 @@ from ._options import (
     Probes,
     Ridge,
     RoundTo,
+    Seed,
     Targets,
     Weights,
     given,
@@ -80,10 +82,7 @@ def prune(
             help="Data that only verify reads.  [default: a seeded third of the data]",
         ),
     ] = None,
-    check: Annotated[
-        str | None,
-        typer.Option(metavar="DATA", help="Other samples for the forecast, kept out of training."),
-    ] = None,
+    check: Check = None,
     weights: Weights = None,
     target: Targets = None,
     criterion: Criterion = None,
@@ -113,12 +112,7 @@ def prune(
             help="When a unit counts as active: positive, magnitude:T or auto.  [default: auto]",
         ),
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="SEED", help="Of the sample blocks and the held-out third.  [default: 0]"
-        ),
-    ] = None,
+    seed: Seed = None,
     heal: Heal = False,
     heal_steps: HealSteps = None,
     heal_lr: HealLr = None,

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from ._console import emit, emit_json, working
-from ._options import Force, Json
+from ._options import CutFolder, Force, Json
 from ._paths import check_new_file
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder written by prune.")],
+    folder: CutFolder,
     compare: Annotated[
         Path | None,
         typer.Option(metavar="DIR2", help="Another such folder, to be set beside the first."),

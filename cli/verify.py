@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,11 +9,11 @@ import typer
 from actprune.errors import ActpruneError
 
 from ._console import emit, emit_json, stages, working
-from ._options import DATA_HELP, MODEL_HELP, Json, Weights
+from ._options import DATA_HELP, CutFolder, DenseModel, Json, Weights
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder written by prune.")],
+    folder: CutFolder,
     data: Annotated[
         str | None,
         typer.Option(
@@ -27,14 +26,7 @@ def verify(
         str | None,
         typer.Option(metavar="DATA", help="Held-out data, all of which are read."),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help=f"The model before the cut: {MODEL_HELP} Only zoo: and hf: models are found by "
-            "themselves.",
-        ),
-    ] = None,
+    model: DenseModel = None,
     weights: Weights = None,
     json: Json = False,
 ) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -25,6 +24,7 @@ from actprune.running.evaluate import loss_for
 from actprune.running.hashing import model_hash
 from actprune.running.loss import LOSSES, Loss
 from actprune.running.outputs import primary
+from actprune.running.scores import Scores
 from actprune.running.state import device_of, undisturbed
 from actprune.running.wrapped import at_hand
 from actprune.sites.census import static_cost
@@ -258,17 +258,13 @@ def _score(
 ) -> tuple[float, dict[str, float]]:
     """Mean loss and metrics over the samples."""
     device = device_of(model)
-    losses: list[np.ndarray] = []
-    metrics: dict[str, list[np.ndarray]] = {k: [] for k in loss.metrics}
+    scores = Scores(loss)
     with undisturbed(model):
         for batch in batches:
             moved = batch.to(device)
             out = primary(moved.run(model))
-            losses.append(loss.per_sample(out, out, moved.labels).cpu().numpy())
-            for name, metric in loss.metrics.items():
-                metrics[name].append(metric(out, out, moved.labels).cpu().numpy())
-    means = {k: float(np.concatenate(v).mean()) for k, v in metrics.items()}
-    return float(np.concatenate(losses).mean()), means
+            scores.add(out, out, moved.labels)
+    return float(scores.losses.mean()), scores.mean_metrics
 
 
 def _rise(loss: Loss, value: float) -> float:

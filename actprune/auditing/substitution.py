@@ -26,6 +26,7 @@ from actprune.errors import ActpruneError
 from actprune.running.forward import run_checked
 from actprune.running.loss import Loss
 from actprune.running.outputs import primary
+from actprune.running.scores import Scores
 from actprune.running.state import device_of, undisturbed
 
 ALL = "all"  # sites at once
@@ -144,8 +145,7 @@ def _change(
         return a.as_before(z_SUP * slope_SU[..., None] + intercept_SU[..., None], out)
 
     device = device_of(model)
-    changes: list[np.ndarray] = []
-    metrics: dict[str, list[np.ndarray]] = {k: [] for k in loss.metrics}
+    whole, changed = Scores(loss), Scores(loss)
     with undisturbed(model):
         for batch in batches:
             moved = batch.to(device)
@@ -153,9 +153,6 @@ def _change(
             before = primary(moved.run(model))
             with at_activations(model, activations.values(), replace):
                 after = primary(moved.run(model))
-            gained = loss.per_sample(after, before, moved.labels)
-            gained = gained - loss.per_sample(before, before, moved.labels)
-            changes.append(gained.cpu().numpy())
-            for name, metric in loss.metrics.items():
-                metrics[name].append(metric(after, before, moved.labels).cpu().numpy())
-    return np.concatenate(changes), {k: float(np.concatenate(v).mean()) for k, v in metrics.items()}
+            whole.add(before, before, moved.labels)
+            changed.add(after, before, moved.labels)
+    return changed.losses - whole.losses, changed.mean_metrics

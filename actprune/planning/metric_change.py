@@ -6,15 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy import stats
-from torch import nn
+from torch import Tensor, nn
 
 from actprune.data.batch import Batch
 from actprune.errors import ActpruneError
 from actprune.planning.result import MetricChange
+from actprune.running.evaluate import side_by_side
 from actprune.running.loss import Loss
-from actprune.running.outputs import primary
-from actprune.running.state import device_of, undisturbed
-from actprune.running.substitute import Affine, substituted
+from actprune.running.substitute import Affine
 
 
 def metric_changes(
@@ -27,18 +26,15 @@ def metric_changes(
     level: float,
 ) -> tuple[MetricChange, ...]:
     """How the metrics `names` of `loss` change when consumers' weights are replaced by `maps`."""
-    device = device_of(model)
     seen: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    with undisturbed(model):
-        for batch in batches:
-            moved = batch.to(device)
-            dense = primary(moved.run(model))
-            with substituted(model, maps):
-                out = primary(moved.run(model))
-            for name in names:
-                metric = loss.metrics[name]
-                after = metric(out, dense, moved.labels) - metric(dense, dense, moved.labels)
-                seen[name].append(after.cpu().numpy())
+
+    def see(dense: Tensor, out: Tensor, labels: Tensor | None) -> None:
+        for name in names:
+            metric = loss.metrics[name]
+            after = metric(out, dense, labels) - metric(dense, dense, labels)
+            seen[name].append(after.cpu().numpy())
+
+    side_by_side(model, maps, batches, see)
     return tuple(metric_change(name, np.concatenate(d), level=level) for name, d in seen.items())
 
 

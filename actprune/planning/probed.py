@@ -9,10 +9,9 @@ from torch import nn
 from actprune.data.batch import Batch
 from actprune.planning.loss_change import LossChange
 from actprune.planning.result import Forecast
+from actprune.running.evaluate import side_by_side
 from actprune.running.loss import Loss
-from actprune.running.outputs import primary
-from actprune.running.state import device_of, undisturbed
-from actprune.running.substitute import Affine, substituted
+from actprune.running.substitute import Affine
 
 
 def probed_forecast(
@@ -32,15 +31,8 @@ def probed_forecast(
         batches: samples used neither for training nor for `maps`; two at least.
         level: of the two-sided interval.
     """
-    device = device_of(model)
     change = LossChange(loss)
-    with undisturbed(model):
-        for batch in batches:
-            moved = batch.to(device)
-            dense = primary(moved.run(model))
-            with substituted(model, maps):
-                out = primary(moved.run(model))
-            change.add(dense, out, moved.labels)
+    side_by_side(model, maps, batches, change.add)
     found = change.estimate(level)
     return Forecast(
         method="probed",

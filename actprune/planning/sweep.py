@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from actprune.data.source import Source
@@ -33,7 +34,8 @@ class FrontierRow(Frozen):
 
 class Frontier(Frozen):
     """Sizes from the largest to the smallest. `unit` says what harm is measured in; it is
-    comparable with a loss change only where `measured`."""
+    comparable with a loss change only where `measured`. `uniform`: the same curves read at the same
+    share of every site, where `rows` are allocated globally; else empty."""
 
     model: str
     criterion: str
@@ -41,6 +43,7 @@ class Frontier(Frozen):
     unit: str
     measured: bool
     rows: tuple[FrontierRow, ...]
+    uniform: tuple[FrontierRow, ...] = ()
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=1)
@@ -92,7 +95,8 @@ def sweep(
         ready.model, ready.rooms, ready.evidence, ready.fit_on, ready.settings, profile.census,
         seed=profile.identity.seed, progress=progress,
     )  # fmt: skip
-    steps = _solved(problem, rows) if allocate == "global" else ladder_uniform(ready.rooms)
+    alike = _spread(ladder_uniform(ready.rooms), rows, lambda c: problem.cost("macs", c))
+    steps = _solved(problem, rows) if allocate == "global" else alike
     whole, dense = sum(s.units for s in ready.sites), profile.census.dense
 
     def row(counts: Counts) -> FrontierRow:
@@ -114,7 +118,8 @@ def sweep(
         allocate=allocate,
         unit=unit,
         measured=bool(ready.fit_on),
-        rows=_spread([row(c) for c in steps], rows),
+        rows=tuple(row(c) for c in steps),
+        uniform=tuple(row(c) for c in alike) if allocate == "global" else (),
     )
 
 
@@ -139,9 +144,8 @@ def _solved(problem: Problem, rows: int) -> list[Counts]:
     return kept[::-1]
 
 
-def _spread(found: Sequence[FrontierRow], most: int) -> tuple[FrontierRow, ...]:
-    """At most `most` rows, evenly spaced by multiply-accumulates, the ends among them."""
-    top, bottom = found[0].macs, found[-1].macs
-    wanted = [top + (bottom - top) * i / (most - 1) for i in range(most)]
-    near = {min(range(len(found)), key=lambda i, w=w: abs(found[i].macs - w)) for w in wanted}
-    return tuple(found[i] for i in sorted({0, *near, len(found) - 1}))[:most]
+def _spread(steps: Sequence[Counts], most: int, cost: Callable[[Counts], float]) -> list[Counts]:
+    """At most `most` of a ladder's steps, evenly spaced by cost, the ends among them."""
+    costs = np.array([cost(c) for c in steps])
+    wanted = np.linspace(costs[0], costs[-1], most)
+    return [steps[i] for i in sorted({int(np.abs(costs - w).argmin()) for w in wanted})]

@@ -14,6 +14,8 @@ from math import ceil, floor, log10
 
 from actprune.reporting.numbers import number
 
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
@@ -50,6 +52,8 @@ class Axis:
         """A tick's text, short."""
         if self.percent:
             return f"{100 * value:g} %"
+        if self.log and 0 < value < 1e-3:
+            return "10" + str(round(log10(value))).translate(RAISED)
         if abs(value) >= 1000:
             for factor, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
                 if abs(value) >= factor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -64,6 +64,24 @@ def _output_variance(model: nn.Module, batches: Sequence[Batch]) -> float:
     return float(spread.clamp(min=0.0).mean())
 
 
+def side_by_side(
+    model: nn.Module,
+    maps: Mapping[str, Affine],
+    batches: Iterable[Batch],
+    see: Callable[[Tensor, Tensor, Tensor | None], None],
+) -> None:
+    """Call `see(dense, out, labels)` for every batch: what the model answers as it is, and with the
+    weights `maps` in place of its own."""
+    device = device_of(model)
+    with undisturbed(model):
+        for batch in batches:
+            moved = batch.to(device)
+            dense = primary(moved.run(model))
+            with substituted(model, maps):
+                out = primary(moved.run(model))
+            see(dense, out, moved.labels)
+
+
 def changes(
     model: nn.Module, maps: Mapping[str, Affine], batches: Iterable[Batch], loss: Loss
 ) -> np.ndarray:
@@ -72,15 +90,12 @@ def changes(
     Raises:
         ActpruneError: if there are no batches.
     """
-    device = device_of(model)
-    found = []
-    with undisturbed(model):
-        for batch in batches:
-            moved = batch.to(device)
-            dense = primary(moved.run(model))
-            with substituted(model, maps):
-                out = primary(moved.run(model))
-            found.append(_difference(loss, out, dense, moved.labels))
+    found: list[np.ndarray] = []
+
+    def see(dense: Tensor, out: Tensor, labels: Tensor | None) -> None:
+        found.append(_difference(loss, out, dense, labels))
+
+    side_by_side(model, maps, batches, see)
     if not found:
         raise ActpruneError(NO_SAMPLES)
     return np.concatenate(found)

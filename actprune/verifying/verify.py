@@ -20,6 +20,7 @@ from actprune.running.evaluate import loss_for
 from actprune.running.hashing import model_hash
 from actprune.running.loss import Loss
 from actprune.running.outputs import primary
+from actprune.running.scores import Scores
 from actprune.running.state import device_of, undisturbed
 from actprune.running.wrapped import unwrapped
 from actprune.sites.census import static_cost
@@ -155,8 +156,7 @@ def _score(
     progress: Callable[[int], None],
 ) -> tuple[list[np.ndarray], list[dict[str, np.ndarray]], np.ndarray]:
     """Per-sample losses and metrics of every model, and which samples a removed unit moves."""
-    losses: list[list[np.ndarray]] = [[] for _ in models]
-    metrics: list[dict[str, list[np.ndarray]]] = [{k: [] for k in loss.metrics} for _ in models]
+    scores = [Scores(loss) for _ in models]
     affected: list[np.ndarray] = []
     device = device_of(dense)
     for batch in batches:
@@ -165,15 +165,12 @@ def _score(
             moves, output = moves_removed_units(dense, plan.sites, moved, certified_sites(plan))
             affected.append(moves.numpy())
             reference = primary(output)
-        for i, model in enumerate(models):
+        for model, scored in zip(models, scores, strict=True):
             with undisturbed(model):
                 out = reference if model is dense else primary(moved.run(model))
-                losses[i].append(loss.per_sample(out, reference, moved.labels).cpu().numpy())
-                for name, metric in loss.metrics.items():
-                    metrics[i][name].append(metric(out, reference, moved.labels).cpu().numpy())
+                scored.add(out, reference, moved.labels)
         progress(len(batch))
-    scores = [{k: np.concatenate(v) for k, v in m.items()} for m in metrics]
-    return [np.concatenate(x) for x in losses], scores, np.concatenate(affected)
+    return [s.losses for s in scores], [s.metrics for s in scores], np.concatenate(affected)
 
 
 def moves_removed_units(

@@ -162,13 +162,17 @@ def estimators(rows: Sequence[Row]) -> str:
     return table(head, lines)
 
 
+def _units_of(row: Row) -> tuple[str, str, str]:
+    """Network, site, and what counts as active there."""
+    site = row["site"].removeprefix("model.").removesuffix(f", {row['rule']}")
+    return row["net"], site, _active(row["rule"])
+
+
 def certificates(rows: Sequence[Row]) -> str:
     """Coverage of the split certificate, where some free unit ever fires."""
     lines = [
         [
-            r["net"],
-            r["site"].removeprefix("model.").removesuffix(f", {r['rule']}"),
-            _active(r["rule"]),
+            *_units_of(r),
             f"{r['calibration']} + {r['check']}",
             f"{r['units'] + r['never']}",
             f"{r['free']:.1f} + {r['never']}",
@@ -190,9 +194,7 @@ def documents(rows: Sequence[Row]) -> str:
     """The certificate with pieces of few documents as samples."""
     lines = [
         [
-            r["net"],
-            r["site"].removeprefix("model.").removesuffix(f", {r['rule']}"),
-            _active(r["rule"]),
+            *_units_of(r),
             f"{r['few']} of {r['documents']}",
             f"{r['pieces']:.0f}",
             *(_bounded(r, kind) for kind in ("all", "few", "whole")),

@@ -12,11 +12,10 @@ from typing import Any
 
 import torch
 
-from actprune.sites.census import static_cost
 from benchmarks.cifar_resnet import score
+from benchmarks.costs import cost_of
 from benchmarks.rivalry.material import material, published
 from benchmarks.rivalry.methods import METHODS
-from benchmarks.rivalry.search import macs_of
 
 BUSY = 3.0  # a load average above which seconds say little
 
@@ -47,10 +46,11 @@ def measure(cell: Cell) -> dict[str, Any]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     made = METHODS[cell.method].cut(given, cell.target / 100)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    after, dense = cost_of(made.model, example), cost_of(given.dense, example)
     return {
         **score(made.model, given.test),
-        "macs_kept": macs_of(made.model, example) / macs_of(given.dense, example),
-        "params_kept": static_cost(made.model).params / static_cost(given.dense).params,
+        "macs_kept": after.macs / dense.macs,
+        "params_kept": after.params / dense.params,
         "setting": made.setting,
         "seconds": made.seconds,
         "busy": busy,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from actprune.reporting import svg
-from benchmarks.panels import BOTTOM, LEFT, RIGHT, TOP, across, legend, page, title
+from actprune.reporting.svg_file import BOTTOM, LEFT, RIGHT, TOP, across, page, title
 from benchmarks.rivalry.material import NETS
 from benchmarks.rivalry.methods import METHODS
 from benchmarks.rivalry.report import TARGETS, Results, Row, results, title_of
@@ -31,7 +31,7 @@ def accuracies(rows: Iterable[Row]) -> str:
     for i, net in enumerate(nets):
         parts += _panel(i, net, known)
     keys = [(kind, METHODS[m].label) for m, kind in DRAWN.items()]
-    return page(max(len(nets), 3), [*parts, *legend(keys)], "Accuracy against MACs kept")
+    return page(max(len(nets), 3), parts, "Accuracy against MACs kept", keys)
 
 
 def _panel(i: int, net: str, known: Results) -> list[str]:

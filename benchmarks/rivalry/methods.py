@@ -12,8 +12,9 @@ import actprune
 from actprune.errors import ActpruneError
 from actprune.planning.result import Allocation
 from actprune.sites.find import survey
+from benchmarks.costs import cost_of
 from benchmarks.rivalry.material import Material, normalized, published
-from benchmarks.rivalry.search import Made, largest, macs_of
+from benchmarks.rivalry.search import Made, largest
 from benchmarks.rivalry.widths import emp_widths, flap_widths, reshaped
 from benchmarks.rivals import (
     LARGEST_SHARE,
@@ -124,7 +125,7 @@ def torch_pruning(
         most = 1 - 1 / min(units)
         steps = {k / n for n in units for k in range(1, n)}
         settings = [s - 1e-9 for s in sorted(steps) if s <= most]
-    budget = share * macs_of(given.dense, example)
+    budget = share * cost_of(given.dense, example).macs
     stride = 8 if everywhere else None
     made = largest(prune, settings, budget, example, stride=stride)
     return replace(made, seconds=made.seconds + statistics)
@@ -134,7 +135,7 @@ def kirigami(given: Material, share: float, *, metric: Metric) -> Made:
     """torch-kirigami on the channels that we may cut too: the largest start of its order that
     fits, from a budget of parameters small enough."""
     example, layers, _ = _channels(given)
-    budget = share * macs_of(given.dense, example)
+    budget = share * cost_of(given.dense, example).macs
     kept = 0.75 * share
     while kept > 0.01:
         start = time.perf_counter()
@@ -142,7 +143,7 @@ def kirigami(given: Material, share: float, *, metric: Metric) -> Made:
             given.dense, example, layers, metric, given.calibration.batches(), kept
         )
         searched = time.perf_counter() - start
-        if macs_of(prune(most), example) <= budget:
+        if cost_of(prune(most), example).macs <= budget:
             made = largest(prune, range(1, most + 1), budget, example)
             return replace(made, seconds=made.seconds + searched)
         kept *= 0.6
@@ -156,7 +157,7 @@ def kirigami_ratio(given: Material, share: float, *, metric: Metric) -> Made:
     start = time.perf_counter()
     prune = kirigami_by_ratio(given.dense, example, layers, metric, given.calibration.batches())
     statistics = time.perf_counter() - start
-    budget = share * macs_of(given.dense, example)
+    budget = share * cost_of(given.dense, example).macs
     ratios = [i / 64 for i in range(1, 64) if i / 64 <= 1 - 1 / min(units)]
     made = largest(prune, ratios, budget, example)
     return replace(made, seconds=made.seconds + statistics)

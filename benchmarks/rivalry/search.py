@@ -11,8 +11,7 @@ from torch import nn
 
 from actprune.data.batch import Batch
 from actprune.errors import ActpruneError
-from actprune.running.state import undisturbed
-from actprune.sites.census import take_census
+from benchmarks.costs import cost_of
 
 S = TypeVar("S")
 
@@ -25,12 +24,6 @@ class Made:
     model: nn.Module
     seconds: float
     setting: str = ""  # as the method counts it
-
-
-def macs_of(model: nn.Module, example: Batch) -> float:
-    """Multiply-accumulates a sample of the whole model, counted on a forward pass."""
-    with undisturbed(model):
-        return take_census(model, example, []).macs
 
 
 def largest(
@@ -55,7 +48,7 @@ def largest(
         start = time.perf_counter()
         model = make(settings[i])
         seconds = time.perf_counter() - start
-        macs = macs_of(model, example)
+        macs = cost_of(model, example).macs
         return Made(model=model, seconds=seconds, setting=f"{settings[i]:.6g}"), macs
 
     last = len(settings) - 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from actprune.reporting import svg
-from benchmarks.panels import BOTTOM, LEFT, RIGHT, TOP, across, legend, page, title
+from actprune.reporting.svg_file import BOTTOM, LEFT, RIGHT, TOP, across, page, title
 from benchmarks.scaling import label_study, loss_growth, order_study
 from benchmarks.scaling.growth import SiteGrowth, grouped_by_site, growths
 from benchmarks.scaling.laws import laws
@@ -43,9 +43,11 @@ def working(rows: Sequence[Row]) -> str:
     for i, site in enumerate(shown):
         meanings = by_site[site]
         parts += _working_panel(i, site, meanings)
-    keys = ["its D training images", "all test images", "100 test images"]
-    parts += legend([(f"c{j}", k) for j, k in enumerate(keys)] + [("o0", "published, c measured")])
-    return page(len(shown), parts, "Working units against training images, by what is counted")
+    counted = ["its D training images", "all test images", "100 test images"]
+    keys = [(f"c{j}", k) for j, k in enumerate(counted)] + [("o0", "published, c measured")]
+    return page(
+        len(shown), parts, "Working units against training images, by what is counted", keys
+    )
 
 
 def _working_panel(
@@ -90,8 +92,9 @@ def loss(rows: Sequence[Row]) -> str:
             at = x.at(n.M["beta-binomial"])
             parts.append(svg.line([(at, TOP), (at, BOTTOM)], f"o{tone}"))
     keys = [(f"c{j}", f"width {w:,}") for j, w in enumerate(widths)]
-    parts += legend([*keys, ("o5", "bN/c")])
-    return page(len(arms), parts, "Test loss against training images; dashed: where bN/c lies")
+    keys.append(("o5", "bN/c"))
+    label = "Test loss against training images; dashed: where bN/c lies"
+    return page(len(arms), parts, label, keys)
 
 
 def orders(rows: Sequence[Row]) -> str:
@@ -122,7 +125,7 @@ def labels(rows: Sequence[Row]) -> str:
     nets = {k: v for k, v in label_study.by_net(rows).items() if k[0] > 1}
     shown = ("mean firing rate", "share of order-preserving units", "FF/(1 - rate), by class")
     depth = sorted(layer for _, layer in nets)
-    parts = []
+    parts, keys = [], []
     for i, name in enumerate(shown):
         path = label_study.STATISTICS[name]
         curves: dict[str, list[float]] = {}
@@ -141,10 +144,8 @@ def labels(rows: Sequence[Row]) -> str:
             tone = (5, 0, 2, 3)[j % 4]
             points = [(x.at(d), y.at(v)) for d, v in zip(depth, curve, strict=True)]
             parts += [svg.line(points, f"c{tone}"), *(svg.dot(*p, 3, f"d{tone}") for p in points)]
-        if i == 0:
-            keys = [(f"c{(5, 0, 2, 3)[j % 4]}", k) for j, k in enumerate(curves)]
-            parts += legend(keys)
-    return page(len(shown), parts, "Counts by depth, of nets that generalize or memorize")
+        keys = keys or [(f"c{(5, 0, 2, 3)[j % 4]}", k) for j, k in enumerate(curves)]
+    return page(len(shown), parts, "Counts by depth, of nets that generalize or memorize", keys)
 
 
 def _depth_frame(x: svg.Axis, y: svg.Axis, depth: Sequence[int]) -> list[str]:

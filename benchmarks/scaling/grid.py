@@ -60,24 +60,12 @@ DATA = (100, 300, 1_000, 3_000, 10_000, 30_000, 60_000)
 def full() -> Iterator[Run]:
     """All runs of the study, the widest last; three seeds where a run is short."""
     for seed in range(3):
-        for samples in DATA:
-            for width in (32, 128, 512):
-                yield Run(arm="plain", width=width, layers=1, samples=samples, seed=seed)
-            for width in (128, 512):
-                yield Run(arm="sparse", width=width, layers=1, samples=samples, seed=seed)
-            for width in (32, 128, 512) if seed < 2 else ():
-                yield Run(arm="two", width=width, layers=2, samples=samples, seed=seed)
+        yield from _narrow(seed, DATA)
         yield from _orders(seed, range(3), (101, 102), width=512, samples=10_000, cap=1_000)
         for noise in (0.0, 0.5, 1.0):
             yield from _labels(seed, noise, ((512, 1), (256, 4)), samples=1_000, cap=1_500)
     for seed in range(3):
-        for samples in FEW:
-            for width in (32, 128, 512):
-                yield Run(arm="plain", width=width, layers=1, samples=samples, seed=seed)
-            for width in (128, 512):
-                yield Run(arm="sparse", width=width, layers=1, samples=samples, seed=seed)
-            for width in (32, 128, 512) if seed < 2 else ():
-                yield Run(arm="two", width=width, layers=2, samples=samples, seed=seed)
+        yield from _narrow(seed, FEW)
     for samples in (*FEW, *DATA):
         yield Run(arm="plain", width=2_048, layers=1, samples=samples, seed=0)
     for seed in range(2):
@@ -87,6 +75,17 @@ def full() -> Iterator[Run]:
         yield Run(arm="sparse", width=2_048, layers=1, samples=samples, seed=0)
     for samples in (*FEW, *DATA[::2]):
         yield Run(arm="plain", width=4_096, layers=1, samples=samples, seed=0)
+
+
+def _narrow(seed: int, sizes: Iterable[int]) -> Iterator[Run]:
+    """The three main arms at the widths that train in seconds, by training size."""
+    for samples in sizes:
+        for width in (32, 128, 512):
+            yield Run(arm="plain", width=width, layers=1, samples=samples, seed=seed)
+        for width in (128, 512):
+            yield Run(arm="sparse", width=width, layers=1, samples=samples, seed=seed)
+        for width in (32, 128, 512) if seed < 2 else ():
+            yield Run(arm="two", width=width, layers=2, samples=samples, seed=seed)
 
 
 def _orders(

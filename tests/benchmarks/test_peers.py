@@ -11,12 +11,13 @@ from torch import nn
 from actprune.data.source import Arrays
 from actprune.errors import ActpruneError
 from benchmarks import harness, peers
+from benchmarks.costs import cost_of
 from benchmarks.rivalry.cell import Cell, cells_of, measure, run_apart
 from benchmarks.rivalry.figure import accuracies
 from benchmarks.rivalry.material import Material, material
 from benchmarks.rivalry.methods import METHODS, kirigami, kirigami_ratio
 from benchmarks.rivalry.report import headline, network_table, results, verdicts
-from benchmarks.rivalry.search import largest, macs_of
+from benchmarks.rivalry.search import largest
 from benchmarks.rivalry.widths import scaled_ladder, standardized_ladder
 from benchmarks.rivals import torch_pruner
 
@@ -54,11 +55,11 @@ def test_kirigami_reaches_the_largest_model_within_its_target(cut: Any, metric: 
     given = Material(net="small", seed=0, dense=net.eval(), calibration=data, check=data, test=data)
     made = cut(given, 0.5, metric=metric)
     whole = 6 * 12 + 12 * 10 + 10 * 4
-    macs = macs_of(made.model, next(iter(data.batches(1))))
+    macs = cost_of(made.model, next(iter(data.batches(1)))).macs
     assert macs <= 0.5 * whole
     # less than one step more: a unit with all its weights, (6 + 10) or (12 + 4); by ratio, both
     assert macs > 0.5 * whole - (32 if cut is kirigami_ratio else 16)
-    assert macs_of(net, next(iter(data.batches(1)))) == whole
+    assert cost_of(net, next(iter(data.batches(1)))).macs == whole
 
 
 def test_every_method_reads_and_is_measured_on_other_images() -> None:
@@ -76,7 +77,7 @@ def test_torch_pruning_prunes_frozen_parameters_too() -> None:
         p.requires_grad_(False)
     example = next(iter(given.test.batches(1)))
     small = torch_pruner(given.dense, example, ["fc1", "fc2"], "magnitude", ())(0.5)
-    assert macs_of(small, example) == 64 * 256 + 256 * 256 + 256 * 10
+    assert cost_of(small, example).macs == 64 * 256 + 256 * 256 + 256 * 10
 
 
 def test_the_search_refuses_a_target_out_of_reach() -> None:
@@ -95,7 +96,7 @@ def test_the_search_strides_where_the_last_setting_is_no_smaller() -> None:
 
     budget = 64 * 33.5
     made = largest(halves, range(1, 120), budget, example, stride=8)
-    assert macs_of(made.model, example) == 64 * 33
+    assert cost_of(made.model, example).macs == 64 * 33
     with pytest.raises(ActpruneError, match="smallest model tried"):
         largest(halves, range(1, 120), budget, example)
 

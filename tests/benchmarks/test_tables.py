@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.tables import FILES, filled, stale
+from benchmarks.tables.fill import FILES, filled, stale
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.name))

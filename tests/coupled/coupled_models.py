@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from random_weights import seeded
 from torch import Tensor, nn
 
 from actprune.data.source import Arrays
@@ -245,15 +246,8 @@ NETS: dict[str, Callable[[], nn.Module]] = {
 
 
 def build(name: str) -> nn.Module:
-    """Random weights and normalizations in float64, so that nothing is equal by chance."""
-    torch.manual_seed(0)
-    model = NETS[name]().double().eval()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for t in (module.weight, module.bias, module.running_mean):
-                nn.init.normal_(t, std=0.5)  # pyright: ignore
-            nn.init.uniform_(module.running_var, 0.5, 2.0)  # pyright: ignore
-    return model
+    """The net called so, in float64; nothing is equal by chance."""
+    return seeded(NETS[name])
 
 
 def images(n: int = 150) -> Tensor:

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import heal_rank_worker
 import pytest
 import torch
-import torch.distributed as dist
 from heal_models import narrow, state_of
 from safetensors.torch import load_file
+from two_ranks import RANKS, needs_gloo, run
 
-pytestmark = pytest.mark.skipif(
-    not (dist.is_available() and dist.is_gloo_available()), reason="torch was built without gloo"
-)
-RANKS = 2
+pytestmark = needs_gloo
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the two processes have left."""
     folder = tmp_path_factory.mktemp("heal-ranks")
-    command = [sys.executable, str(Path(heal_rank_worker.__file__))]
-    workers = [
-        subprocess.Popen(
-            [*command, str(rank), str(RANKS), str(folder)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank in range(RANKS)
-    ]  # fmt: skip
-    try:
-        said = [w.communicate(timeout=120)[0] for w in workers]
-    finally:
-        for w in workers:
-            w.kill()
-    assert [w.returncode for w in workers] == [0, 0], said
+    run(heal_rank_worker, folder)
     return folder
 
 

@@ -33,6 +33,10 @@ def test_the_frontier_falls_in_cost_and_rises_in_harm(allocate, given: bool) -> 
     costs, harms = [r.macs for r in found.rows], [r.harm for r in found.rows]
     assert costs == sorted(costs, reverse=True)
     assert harms == sorted(harms)
+    assert bool(found.uniform) == (allocate == "global")
+    for other in found.uniform:  # what does least harm in more room does no more harm than this
+        roomier = [r for r in found.rows if r.macs >= other.macs]
+        assert roomier[-1].harm <= other.harm
     middle = found.rows[len(found.rows) // 2]
     made = plan(
         model, seen, f"macs={100 * middle.macs + 1e-9}%", criterion=criterion, allocate=allocate,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rank_worker
-import torch.distributed as dist
 from profile_checks import assert_same_counts
 from torch import Tensor, nn
+from two_ranks import RANKS, needs_gloo, run
 
 from actprune.errors import ActpruneError
 from actprune.profiling.collect import profile
@@ -20,30 +18,14 @@ from actprune.profiling.ranks.sharing import own_path
 from actprune.profiling.result import Profile, Stratum
 from actprune.profiling.store import load_profile
 
-pytestmark = pytest.mark.skipif(
-    not (dist.is_available() and dist.is_gloo_available()), reason="torch was built without gloo"
-)
-RANKS = 2
+pytestmark = needs_gloo
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the two processes have left."""
     folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, str(Path(rank_worker.__file__))]
-    workers = [
-        subprocess.Popen(
-            [*command, str(rank), str(RANKS), str(folder)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank in range(RANKS)
-    ]  # fmt: skip
-    try:
-        said = [w.communicate(timeout=120)[0] for w in workers]
-    finally:
-        for w in workers:
-            w.kill()
-    assert [w.returncode for w in workers] == [0, 0], said
+    run(rank_worker, folder)
     return folder
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from breaking_source import Broken, breaking
 from profile_checks import assert_same_counts
 from torch import Tensor, nn
 
@@ -21,18 +21,6 @@ from actprune.profiling.gram.settings import GramSettings
 from actprune.profiling.result import Profile
 from actprune.profiling.safety import keeping
 from actprune.profiling.safety.checkpoint import load_checkpoint
-
-
-class Broken(Exception):
-    pass
-
-
-def breaking(batches: list[Any], after: int) -> Iterator[Any]:
-    """The batches of a source that fails when so many have been read."""
-    for number, batch in enumerate(batches):
-        if number == after:
-            raise Broken
-        yield batch
 
 
 def random_net() -> nn.Module:

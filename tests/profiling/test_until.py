@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from breaking_source import Broken, breaking
 from torch import Tensor, nn
 
 import actprune
@@ -44,17 +44,6 @@ class AtLook:
         then = None if before is None else sum(int(b.sum()) for b in before)
         said = f"look {number}: {int(sites[0].samples.sum())} samples, {now} firings, {then} before"
         return Answer(enough=number == self.number, said=said)
-
-
-class Broken(Exception):
-    pass
-
-
-def breaking(batches: list[Any], after: int) -> Iterator[Any]:
-    for number, batch in enumerate(batches):
-        if number == after:
-            raise Broken
-        yield batch
 
 
 @pytest.fixture

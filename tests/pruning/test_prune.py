@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from random_weights import seeded
 from torch import Tensor, nn
 
 from actprune.data.source import Arrays
@@ -85,15 +86,8 @@ NETS: dict[str, Callable[[], nn.Module]] = {
 
 
 def build(name: str) -> nn.Module:
-    """Random weights and normalizations, so that nothing is equal by chance."""
-    torch.manual_seed(0)
-    model = NETS[name]().double().eval()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for t in (module.weight, module.bias, module.running_mean):
-                nn.init.normal_(t, std=0.5)  # pyright: ignore
-            nn.init.uniform_(module.running_var, 0.5, 2.0)  # pyright: ignore
-    return model
+    """The net called so, in float64; nothing is equal by chance."""
+    return seeded(NETS[name])
 
 
 def data() -> Arrays:

@@ -10,4 +10,6 @@ DEGENERATE = {
     "one dead unit, one sample": ([0], 1),
     "a spike": ([7] * 30, 20),
     "one unit between": ([0, 0, 20, 7], 20),
+    "a single firing": ([0, 0, 0, 1], 20),
+    "two neighbours": ([3, 4, 4], 20),
 }

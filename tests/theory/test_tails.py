@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from degenerate_counts import DEGENERATE
 from scipy.stats import betabinom
 
 from actprune.errors import ActpruneError
@@ -266,26 +267,18 @@ def test_alpha_jackknife() -> None:
         alpha_jackknife(active, np.full(8, 40), "geometric")
 
 
-DEGENERATE = {
-    "all dead": ([0, 0, 0], 20),
-    "all always on": ([20, 20, 20], 20),
-    "only ends": ([0, 0, 20], 20),
-    "one sample": ([0, 1, 1], 1),
-    "two samples": ([0, 1, 2, 2], 2),
-    "one unit": ([7], 20),
-    "a spike": ([7] * 30, 20),
-    "a single firing": ([0, 0, 0, 1], 20),
-    "two neighbours": ([3, 4, 4], 20),
+CASES = {
+    **DEGENERATE,
     "an outlier": ([1] * 999 + [10_000], 10_000),
     "both ends of the range": ([1, 1, 20, 20], 20),
 }
 
 
 @pytest.mark.parametrize("family", TAIL_FAMILIES)
-@pytest.mark.parametrize("case", DEGENERATE)
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.filterwarnings("error")
 def test_degenerate_counts_have_a_stated_answer(case: str, family: TailFamily) -> None:
-    counts, D = np.array(DEGENERATE[case][0]), DEGENERATE[case][1]
+    counts, D = np.array(CASES[case][0]), CASES[case][1]
     for fit in (fit_tail(counts, D, family), choose_xmin(counts, D, family, least=2)):
         if fit.parameters is None:
             assert fit.note
