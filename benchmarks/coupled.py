@@ -22,9 +22,9 @@ import actprune
 from actprune.data.source import Arrays
 from actprune.zoo.training import train_classifier
 from benchmarks import cifar
-from benchmarks.cifar_resnet import score
 from benchmarks.harness import append, rows
 from benchmarks.scaling.images import mnist
+from benchmarks.score import score
 
 TARGETS = ("macs=70%", "macs=50%", "macs=30%")
 NETS = ("resnet", "mobile", "resnext")

@@ -2,12 +2,12 @@
 
     python -m benchmarks.heal [--steps 300] [--batch 128] [--device cpu]
 
-The cut is that of benchmarks/cifar_resnet.py at `units=30%` (2,048 training images, the same share
-at each site). Healing starts from the refitted and from the uncompensated cut, with the fit part of
-the same 2,048 images, and with that of 10,000 mirrored and shifted ones; the select part of either
-decides when to stop. Accuracy is on all 10,000 test images, which nothing else reads. Rows go to
-benchmarks/results/heal.jsonl. With `--device cuda` the models and the images are on the GPU, and
-half precision is used; that has not been run.
+The cut keeps 30 % of the channels inside every block (`units=30%`, 2,048 training images, the same
+share at each site). Healing starts from the refitted and from the uncompensated cut, with the fit
+part of the same 2,048 images, and with that of 10,000 mirrored and shifted ones; the select part of
+either decides when to stop. Accuracy is on all 10,000 test images, which nothing else reads. Rows
+go to benchmarks/results/heal.jsonl. With `--device cuda` the models and the images are on the GPU,
+and half precision is used; that has not been run.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ import actprune
 from actprune.data.batch import Batch
 from actprune.data.source import Arrays
 from benchmarks import cifar
-from benchmarks.cifar_resnet import PLAIN, score
 from benchmarks.harness import append, rows
+from benchmarks.score import score
 
+PLAIN = actprune.Compensation(kind="none")
 NET, TARGET, SHIFT = "resnet20", "units=30%", 4
 CALIBRATION, MANY = 2_048, 10_000
 WAYS = ((CALIBRATION, False), (MANY, True))  # images, whether they are mirrored and shifted

@@ -19,13 +19,6 @@ Importance: TypeAlias = Literal["magnitude", "taylor", "activation"]
 Metric: TypeAlias = Literal["magnitude", "taylor"]
 
 
-def torch_pruning_magnitude(
-    model: nn.Module, example: Batch, layers: Sequence[str], share_removed: float
-) -> nn.Module:
-    """torch-pruning's GroupMagnitude on the outputs of `layers` alone, the same share of each."""
-    return torch_pruner(model, example, layers, "magnitude", ())(share_removed)
-
-
 def torch_pruner(
     model: nn.Module,
     example: Batch,

@@ -17,9 +17,9 @@ from typing import Any, Literal
 import torch
 
 import actprune
-from benchmarks.cifar_resnet import score
 from benchmarks.harness import append
 from benchmarks.rivalry.material import material
+from benchmarks.score import score
 
 TARGET = "macs=50%"
 WAYS: tuple[Literal["global", "uniform"], ...] = ("global", "uniform")

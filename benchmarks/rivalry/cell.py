@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.cifar_resnet import score
 from benchmarks.costs import cost_of
 from benchmarks.rivalry.material import material, published
 from benchmarks.rivalry.methods import METHODS
+from benchmarks.score import score
 
 BUSY = 3.0  # a load average above which seconds say little
 

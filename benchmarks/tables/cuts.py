@@ -7,67 +7,6 @@ from typing import Any
 
 from benchmarks.harness import RESULTS, rows, table
 
-METHODS = (
-    "torch-pruning GroupMagnitude",
-    "torch-pruning GroupMagnitude + BN re-estimated",
-    "actprune magnitude, no compensation",
-    "actprune rare, no compensation",
-    "actprune residual + refit",
-)
-
-
-def cifar() -> str:
-    """Accuracy on all 10,000 CIFAR-10 test images by method."""
-    found = {(r["net"], r["target"], r["method"]): r for r in rows("cifar_resnet")}
-    cuts = sorted({(n, t) for n, t, _ in found}, key=lambda c: (c[0], -float(c[1][6:-1])))
-    head = ["network", "channels kept", "MACs kept", "dense", *METHODS]
-    lines = []
-    for net, target in cuts:
-        ours = found[net, target, METHODS[-1]]
-        accuracies = [
-            f"{100 * found[net, target, m]['full_test']['accuracy']:.2f}"
-            if (net, target, m) in found
-            else "not run"
-            for m in METHODS
-        ]
-        lines.append(
-            [
-                net.replace("resnet", "ResNet-"),
-                target.removeprefix("units="),
-                f"{100 * ours['macs_kept']:.1f} %",
-                f"{100 * ours['dense']['accuracy']:.2f}",
-                *accuracies[:-1],
-                f"**{accuracies[-1]}**",
-            ]
-        )
-    return table(head, lines)
-
-
-def cifar_forecast() -> str:
-    """Forecast on test images 0-4,999, measured on 5,000-9,999."""
-    lines = []
-    for r in rows("cifar_resnet"):
-        if r["method"] != METHODS[-1]:
-            continue
-        f, m, c = r["forecast"], r["measured"], r["counts_only"]
-        counts = (
-            f"{c['loss_delta']:+.3f} [{c['low']:+.3f}, {c['high']:+.3f}]"
-            if c
-            else r["counts_only_reason"]
-        )
-        lines.append(
-            [
-                r["net"].replace("resnet", "ResNet-"),
-                r["target"].removeprefix("units="),
-                f"{f['loss_delta']:+.3f} [{f['low']:+.3f}, {f['high']:+.3f}]",
-                counts,
-                f"{m['loss_delta']:+.3f} [{m['low']:+.3f}, {m['high']:+.3f}]",
-                r["verdict"],
-            ]
-        )
-    head = ["network", "channels kept", "forecast (nats)", "counts only", "measured", "verdict"]
-    return table(head, lines)
-
 
 def heal() -> str:
     """Accuracy of ResNet-20 with 30 % of its inner channels, before and after healing."""

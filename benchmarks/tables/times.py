@@ -73,6 +73,26 @@ def speed() -> str:
     return table([*head, "rounds"], lines) if lines else "not run"
 
 
+def whole_way() -> str:
+    """Seconds from a model to a smaller one: the newest row of each network and way."""
+    found = {(r["net"], r["allocate"]): r for r in rows("whole_way")}
+    lines = [
+        [
+            r["net"].replace("resnet", "ResNet-"),
+            r["allocate"],
+            f"{100 * r['macs_kept']:.1f} %",
+            f"{r['profile_s']:.0f}",
+            f"{r['plan_s']:.0f}",
+            f"{r['prune_s']:.2f}",
+            f"{r['profile_s'] + r['plan_s'] + r['prune_s']:.0f}",
+            f"{100 * r['accuracy']:.2f}",
+        ]
+        for r in found.values()
+    ]
+    head = ["network", "units kept", "MACs kept", "profile", "plan", "prune", "in all", "accuracy"]
+    return table(head, lines) if lines else "not run"
+
+
 def selection_speed() -> str:
     """Seconds to order the units of one site, against the definition."""
     lines = [
