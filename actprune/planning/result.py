@@ -258,9 +258,10 @@ class Plan(Frozen):
 
     def with_weights(self, weights: Mapping[str, Affine] | None) -> Plan:
         """This plan, remembering the compensated weights that its forecast was made with."""
+        plan = self.model_copy()
         if weights is not None:
-            self._fitted = Fitted(of=self._decides_weights(), weights=weights)
-        return self
+            plan._fitted = Fitted(of=plan._decides_weights(), weights=weights)
+        return plan
 
     @property
     def weights(self) -> Mapping[str, Affine] | None:

@@ -70,12 +70,11 @@ def measured_curves(
                     )
                 progress("curves")
     samples = sum(map(len, few))
-    return {
-        site.name: interpolated(
-            site.name, site.units, {kept: sum_ / samples for kept, sum_ in seen[site.name].items()}
-        )
-        for site in (room.site for room in rooms)
-    }
+    curves: dict[str, Curve] = {}
+    for site in (room.site for room in rooms):
+        means = {kept: total / samples for kept, total in seen[site.name].items()}
+        curves[site.name] = interpolated(site.name, site.units, means)
+    return curves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # eq would compare tensors
