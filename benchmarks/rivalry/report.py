@@ -127,13 +127,12 @@ def network_table(net: str, rows: Iterable[Row]) -> str:
         lines.append([method.label, *shown, "-".join(map(str, seeds)) or "0", *_costs(at)])
     head = ["method", *(f"{t} % of MACs" for t in TARGETS), "seeds"]
     head += ["loss at 50 %", "MACs kept", "parameters kept", "seconds", "peak MB"]
-    failed = [
-        f"{METHODS[m].label} at {t} %: {why}"
-        for (n, t, m), why in known.failures.items()
-        if n == net
-    ]
-    notes = f"\n\nFailed: {'; '.join(failed)}." if failed else ""
-    return table(head, lines) + notes
+    failed: dict[str, list[str]] = {}  # by the start of what the tool says
+    for (n, t, m), why in known.failures.items():
+        if n == net:
+            failed.setdefault(why.split("; ")[0], []).append(f"{METHODS[m].label} at {t} %")
+    notes = [f"{', '.join(cells)}: {why}" for why, cells in failed.items()]
+    return table(head, lines) + (f"\n\nFailed: {'; '.join(notes)}." if notes else "")
 
 
 def _costs(entry: Entry | None) -> list[str]:
