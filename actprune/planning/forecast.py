@@ -14,8 +14,7 @@ from actprune.errors import ActpruneError
 from actprune.planning.allocate import Counts, Room, cut_of
 from actprune.planning.counts import activation_share, counts_forecast
 from actprune.planning.local import local_forecast
-from actprune.planning.metric_change import metric_changes
-from actprune.planning.probed import probed_forecast
+from actprune.planning.probed import probed_trial
 from actprune.planning.result import CountsForecast, Forecast, MetricChange, Trial
 from actprune.profiling.result import Profile
 from actprune.refit.sequential import compensate
@@ -56,12 +55,13 @@ class Forecaster:
         self.loss = loss_for(model, watched, loss_name)
         self._last: tuple[Cut, Mapping[str, Affine]] | None = None
 
-    def probed(self, cut: Cut) -> Forecast:
-        """The loss change of `cut`, tried on the samples kept for the forecast."""
+    def probed(self, cut: Cut, metrics: Sequence[str] = ()) -> Trial:
+        """The changes of the loss and of `metrics` under `cut`, tried on the samples kept for the
+        forecast."""
         if not cut.kept:
-            return self._nothing("probed", self._watched)
+            return self._no_change(self._watched, metrics)
         maps = self.weights(cut)
-        return probed_forecast(self._model, maps, self._watched, self.loss, level=self._level)
+        return probed_trial(self._model, maps, self._watched, self.loss, metrics, level=self._level)
 
     def local(self, cut: Cut) -> Forecast:
         """The loss change of `cut`, foreseen on the same samples without trying it."""
@@ -69,10 +69,6 @@ class Forecaster:
             return self._nothing("local", self._watched)
         maps = self.weights(cut)
         return local_forecast(self._model, maps, self._watched, self.loss, level=self._level)
-
-    def on_select(self, cut: Cut) -> Forecast:
-        """The loss change of `cut`, tried on the select part; see `trial`."""
-        return self.trial(cut).forecast
 
     def trial(self, cut: Cut, metrics: Sequence[str] = ()) -> Trial:
         """The changes of the loss and of `metrics` under `cut`, tried on the select part with a
@@ -94,35 +90,21 @@ class Forecaster:
                 "data."
             )
         if not cut.kept:
-            unchanged = self._unchanged(metrics, select)
-            return Trial(forecast=self._nothing("probed", select), metrics=unchanged)
+            return self._no_change(select, metrics)
         # another seed parts the rest anew, so that ridge strengths are chosen within it
         maps = compensate(
             self._model, self._sites, cut, self._settings, rest,
             seed=seed + 1, progress=self._progress,
         )  # fmt: skip
-        forecast = probed_forecast(self._model, maps, select, self.loss, level=self._level)
-        return Trial(forecast=forecast, metrics=self._metrics(maps, metrics, select))
+        return probed_trial(self._model, maps, select, self.loss, metrics, level=self._level)
 
-    def metrics(self, cut: Cut, names: Sequence[str]) -> tuple[MetricChange, ...]:
-        """The changes of metrics under `cut`, tried on the samples kept for the forecast."""
-        if not cut.kept:
-            return self._unchanged(names, self._watched)
-        return self._metrics(self.weights(cut), names, self._watched)
-
-    def _metrics(
-        self, maps: Mapping[str, Affine], names: Sequence[str], batches: Sequence[Batch]
-    ) -> tuple[MetricChange, ...]:
-        if not names:
-            return ()
-        return metric_changes(self._model, maps, batches, self.loss, names, level=self._level)
-
-    def _unchanged(self, names: Sequence[str], seen: Sequence[Batch]) -> tuple[MetricChange, ...]:
+    def _no_change(self, seen: Sequence[Batch], metrics: Sequence[str]) -> Trial:
         n = sum(map(len, seen))
-        return tuple(
+        unchanged = tuple(
             MetricChange(name=m, change=0.0, low=0.0, high=0.0, level=self._level, samples=n)
-            for m in names
+            for m in metrics
         )
+        return Trial(forecast=self._nothing("probed", seen), metrics=unchanged)
 
     def _nothing(self, method: Literal["probed", "local"], batches: Sequence[Batch]) -> Forecast:
         return Forecast(

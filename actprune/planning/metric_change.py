@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
-from torch import Tensor, nn
+from torch import Tensor
 
-from actprune.data.batch import Batch
 from actprune.errors import ActpruneError
 from actprune.planning.result import MetricChange
-from actprune.running.evaluate import side_by_side
 from actprune.running.loss import Loss
-from actprune.running.substitute import Affine
 
 
-def metric_changes(
-    model: nn.Module,
-    maps: Mapping[str, Affine],
-    batches: Iterable[Batch],
-    loss: Loss,
-    names: Sequence[str],
-    *,
-    level: float,
-) -> tuple[MetricChange, ...]:
-    """How the metrics `names` of `loss` change when consumers' weights are replaced by `maps`."""
-    seen: dict[str, list[np.ndarray]] = {name: [] for name in names}
+class MetricChanges:
+    """How metrics of a loss change, collected batch by batch."""
 
-    def see(dense: Tensor, out: Tensor, labels: Tensor | None) -> None:
-        for name in names:
-            metric = loss.metrics[name]
-            after = metric(out, dense, labels) - metric(dense, dense, labels)
-            seen[name].append(after.cpu().numpy())
+    def __init__(self, loss: Loss, names: Sequence[str]) -> None:
+        self._loss = loss
+        self._seen: dict[str, list[np.ndarray]] = {name: [] for name in names}
 
-    side_by_side(model, maps, batches, see)
-    return tuple(metric_change(name, np.concatenate(d), level=level) for name, d in seen.items())
+    def add(self, dense: Tensor, out: Tensor, labels: Tensor | None) -> None:
+        """Count one batch: the dense model's outputs and those of the other."""
+        for name, seen in self._seen.items():
+            metric = self._loss.metrics[name]
+            change = metric(out, dense, labels) - metric(dense, dense, labels)
+            seen.append(change.cpu().numpy())
+
+    def estimate(self, level: float) -> tuple[MetricChange, ...]:
+        """The changes, in the order of the names."""
+        return tuple(
+            metric_change(name, np.concatenate(seen), level=level)
+            for name, seen in self._seen.items()
+        )
 
 
 def metric_change(name: str, changes: np.ndarray, *, level: float) -> MetricChange:

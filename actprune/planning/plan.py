@@ -137,11 +137,10 @@ def plan(
         "macs": after.macs / profile.census.macs,
         "bytes": after.bytes / profile.census.bytes,
     }
-    forecast = forecaster.probed(cut) if forecaster else None
-    if forecaster is not None and forecast is not None:
-        reached["loss"] = forecast.loss_delta
-        names = metrics_of(targets)
-        reached |= {m.name: m.change for m in forecaster.metrics(cut, names)}
+    tried = forecaster.probed(cut, metrics_of(targets)) if forecaster else None
+    if tried is not None:
+        reached["loss"] = tried.forecast.loss_delta
+        reached |= {m.name: m.change for m in tried.metrics}
     if found.timed is not None:
         reached["latency"] = found.timed.share
     local = forecaster.local(cut) if forecaster else None  # before the probes' own refits
@@ -170,7 +169,7 @@ def plan(
         after=after,
         loss=loss,
         loss_kind=forecaster.loss.kind if forecaster else "unknown until data are given",
-        forecast=forecast,
+        forecast=tried and tried.forecast,
         forecast_reason=None if forecaster else no_data,
         local=local,
         counts_only=None if isinstance(counts_only, str) else counts_only,

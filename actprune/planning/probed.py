@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from actprune.data.batch import Batch
 from actprune.planning.loss_change import LossChange
-from actprune.planning.result import Forecast
+from actprune.planning.metric_change import MetricChanges
+from actprune.planning.result import Forecast, Trial
 from actprune.running.evaluate import side_by_side
 from actprune.running.loss import Loss
 from actprune.running.substitute import Affine
@@ -22,19 +23,38 @@ def probed_forecast(
     *,
     level: float,
 ) -> Forecast:
-    """Measure, without surgery, the mean loss change of replacing consumers' weights by `maps`.
+    """The mean loss change alone of `probed_trial`."""
+    return probed_trial(model, maps, batches, loss, (), level=level).forecast
+
+
+def probed_trial(
+    model: nn.Module,
+    maps: Mapping[str, Affine],
+    batches: Iterable[Batch],
+    loss: Loss,
+    metrics: Sequence[str],
+    *,
+    level: float,
+) -> Trial:
+    """Measure, without surgery, what replacing consumers' weights by `maps` changes: the mean loss
+    and the named metrics of `loss`.
 
     The compensated weights stand in for the layers' own during one pass, and `LossChange` says what
     the samples' changes mean for the population they come from.
 
     Args:
         batches: samples used neither for training nor for `maps`; two at least.
-        level: of the two-sided interval.
+        level: of the two-sided intervals.
     """
-    change = LossChange(loss)
-    side_by_side(model, maps, batches, change.add)
+    change, others = LossChange(loss), MetricChanges(loss, metrics)
+
+    def see(dense: Tensor, out: Tensor, labels: Tensor | None) -> None:
+        change.add(dense, out, labels)
+        others.add(dense, out, labels)
+
+    side_by_side(model, maps, batches, see)
     found = change.estimate(level)
-    return Forecast(
+    forecast = Forecast(
         method="probed",
         loss_delta=found.point,
         low=found.low,
@@ -42,3 +62,4 @@ def probed_forecast(
         level=level,
         samples=found.samples,
     )
+    return Trial(forecast=forecast, metrics=others.estimate(level))

@@ -61,7 +61,7 @@ def test_a_cut_tried_on_the_select_part_was_refitted_without_it(
         return real(model, sites, cut, settings, batches, **more)
 
     monkeypatch.setattr(forecast, "compensate", compensate)
-    found = made.on_select(cut)
+    found = made.trial(cut).forecast
 
     def part(which: Part) -> set[int]:
         return {int(i) for i in source.ids[in_parts(source.ids, 0, which)]}
@@ -83,8 +83,10 @@ def test_a_cut_tried_on_the_select_part_was_refitted_without_it(
 
 def test_a_cut_of_nothing_changes_nothing_on_any_part() -> None:
     made = forecaster(net(), data())
-    for way in (made.probed, made.local, made.on_select):
-        found = way(Cut(kept={}))
+    nothing = Cut(kept={})
+    for found in (
+        made.probed(nothing).forecast, made.local(nothing), made.trial(nothing).forecast
+    ):  # fmt: skip
         assert (found.loss_delta, found.low, found.high) == (0.0, 0.0, 0.0)
         assert found.samples > 50
     assert made.local(Cut(kept={})).method == "local"
@@ -96,7 +98,7 @@ def test_a_select_part_without_samples_is_refused() -> None:
     alone = calibration(seen, source, (Part.FIT,))
     made = forecaster(model, source, alone)
     with pytest.raises(ActpruneError) as e:
-        made.on_select(Cut(kept={}))
+        made.trial(Cut(kept={}))
     assert str(e.value) == (
         "No calibration sample falls into the select part, or none outside it; give more data."
     )

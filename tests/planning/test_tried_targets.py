@@ -48,7 +48,9 @@ def test_a_loss_target_is_searched_on_select_samples_only(
 ) -> None:
     probed = []
     real = Forecaster.probed
-    monkeypatch.setattr(Forecaster, "probed", lambda s, cut: probed.append(cut) or real(s, cut))
+    monkeypatch.setattr(
+        Forecaster, "probed", lambda s, cut, names: probed.append(cut) or real(s, cut, names)
+    )
     found = made("loss=+0.05", allocate=allocate)
     _, source, seen = digits()
     assert found.tried is not None
