@@ -27,8 +27,7 @@ from actprune.loading.documents import documents_of
 from actprune.planning.result import Allocation
 from actprune.running.evaluate import loss_for
 from actprune.running.loss import Loss
-from actprune.running.outputs import primary
-from actprune.running.state import undisturbed
+from actprune.running.scores import scored
 from actprune.verifying.bootstrap import bootstrap_mean
 from benchmarks import stories
 from benchmarks.forecasting.judge import covers
@@ -85,17 +84,6 @@ def parted(seed: int) -> tuple[Arrays, Arrays]:
     )  # pyright: ignore[reportReturnType]
 
 
-def losses(model: nn.Module, test: Arrays, loss: Loss) -> np.ndarray:
-    """Nats a token of each story, float64 [stories]."""
-    with undisturbed(model):
-        return np.concatenate(
-            [
-                loss.per_sample(out := primary(b.run(model)), out, b.labels).numpy()
-                for b in test.batches()
-            ]
-        )
-
-
 def measure(
     model: nn.Module, profile: actprune.Profile, cut: str, method: Method, calibration: Arrays,
     test: Arrays, dense: np.ndarray, loss: Loss,
@@ -109,7 +97,7 @@ def measure(
     )  # fmt: skip
     small = actprune.prune(model, plan, batches=calibration)
     seconds = time.perf_counter() - start
-    change = losses(small, test, loss) - dense
+    change = scored(small, test.batches(), loss).losses - dense
     low, high = bootstrap_mean(change, level=LEVEL, seed=0)
     point = float(change.mean())
     measured = {
@@ -154,7 +142,7 @@ def main() -> None:
             model, calibration, leave_out=False, seed=seed, spec="stories260k"
         )
         loss = loss_for(model, list(test.batches()), None)
-        dense = losses(model, test, loss)
+        dense = scored(model, test.batches(), loss).losses
         for cut, name in left:
             found = measure(model, profile, cut, METHODS[name], calibration, test, dense, loss)
             named = {"net": "stories260k", "cut": cut, "method": name, "seed": seed}

@@ -23,8 +23,7 @@ from actprune.errors import ActpruneError
 from actprune.running.evaluate import loss_for
 from actprune.running.hashing import model_hash
 from actprune.running.loss import LOSSES, Loss
-from actprune.running.outputs import primary
-from actprune.running.scores import Scores
+from actprune.running.scores import scored
 from actprune.running.state import device_of, undisturbed
 from actprune.running.wrapped import at_hand
 from actprune.sites.census import static_cost
@@ -257,13 +256,7 @@ def _score(
     model: nn.Module, batches: Sequence[Batch], loss: Loss
 ) -> tuple[float, dict[str, float]]:
     """Mean loss and metrics over the samples."""
-    device = device_of(model)
-    scores = Scores(loss)
-    with undisturbed(model):
-        for batch in batches:
-            moved = batch.to(device)
-            out = primary(moved.run(model))
-            scores.add(out, out, moved.labels)
+    scores = scored(model, batches, loss)
     return float(scores.losses.mean()), scores.mean_metrics
 
 

@@ -142,8 +142,6 @@ def _within(
         whole = sum(r.site.units for r in rooms)
         return sum(counts.values()) <= target.value * whole + 1e-9
     cut = cut_of(rooms, counts)
-    adds_bias = settings.adds_bias and bool(cut.kept)
-    cost = census.cost([r.site for r in rooms], cut, adds_bias=adds_bias)
-    before = {"params": census.params, "macs": census.macs, "bytes": census.bytes}[target.kind]
-    now = {"params": cost.params, "macs": cost.macs, "bytes": cost.bytes}[target.kind]
+    cost = census.cost([r.site for r in rooms], cut, adds_bias=settings.adds_bias)
+    before, now = getattr(census.dense, target.kind), getattr(cost, target.kind)
     return now <= target.value * before * (1 + 1e-12)

@@ -101,8 +101,7 @@ def sweep(
 
     def row(counts: Counts) -> FrontierRow:
         cut = cut_of(ready.rooms, counts)
-        adds = ready.settings.adds_bias and bool(cut.kept)
-        after = profile.census.cost(ready.sites, cut, adds_bias=adds)
+        after = profile.census.cost(ready.sites, cut, adds_bias=ready.settings.adds_bias)
         return FrontierRow(
             kept=counts,
             units=sum(counts.values()) / whole,

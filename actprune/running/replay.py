@@ -35,6 +35,7 @@ class _Calls:
 
     first: int
     last: int = -1
+    kept: bool = True  # all of its outputs
     outputs: list[tuple[Tensor, int]] = field(default_factory=list[tuple[Tensor, int]])
 
 
@@ -60,7 +61,6 @@ def record(model: nn.Module, batch: Batch, *, kept: int = KEPT) -> Record:
         kept: bytes of outputs to hold at most.
     """
     calls: dict[nn.Module, _Calls] = {}
-    full: set[nn.Module] = set()
     count, held = 0, 0
 
     def run(module: nn.Module, forward: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
@@ -73,7 +73,7 @@ def record(model: nn.Module, batch: Batch, *, kept: int = KEPT) -> Record:
             held += out.nbytes
             seen.outputs.append((out, out._version))
         else:
-            full.add(module)
+            seen.kept = False
         return out
 
     layers = [m for m in model.modules() if type(m) in PURE]  # a subclass may do more
@@ -87,7 +87,7 @@ def record(model: nn.Module, batch: Batch, *, kept: int = KEPT) -> Record:
         outputs={
             m: tuple(out for out, _ in c.outputs)
             for m, c in calls.items()
-            if m not in full and all(out._version == version for out, version in c.outputs)
+            if c.kept and all(out._version == version for out, version in c.outputs)
         },
     )
 

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-import numpy as np
-from torch import Tensor
+from collections.abc import Iterable
 
+import numpy as np
+from torch import Tensor, nn
+
+from actprune.data.batch import Batch
 from actprune.running.loss import Loss
+from actprune.running.outputs import primary
+from actprune.running.state import device_of, undisturbed
+
+
+def scored(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Scores:
+    """What `model` scores on all samples, its own outputs in the place of the dense model's."""
+    device = device_of(model)
+    scores = Scores(loss)
+    with undisturbed(model):
+        for batch in batches:
+            moved = batch.to(device)
+            out = primary(moved.run(model))
+            scores.add(out, out, moved.labels)
+    return scores
 
 
 class Scores:

@@ -90,9 +90,11 @@ def survey(model: nn.Module, batch: Batch) -> Survey:
         taken = touched | sharing(model)
         feeds = [f for f in feeds if taken.isdisjoint((*f.makers, f.consumer))]
         watched = watched_sites(model, few, feeds, calls)
-        more = _cuttable_too(model, few, watched, calls, reasons)
-        touched |= set(_touched([s for s in more if s.obstacle is None]))
-        census = take_census(model, whole, sorted(touched))
+        more = _cuttable_too(model, few, watched, calls, reasons, packed) if watched else []
+        added = _touched([s for s in more if s.obstacle is None])
+        touched |= set(added)
+        if few is not whole or added:
+            census = take_census(model, whole, sorted(touched))
     reasons |= _coupled(sites)
     sites += more
     for site in more:
@@ -141,11 +143,12 @@ def _cuttable_too(
     watched: Sequence[Site],
     calls: Mapping[str, Calls],
     reasons: Mapping[str, str],
+    packed: Mapping[str, str],
 ) -> list[Site]:
     """The watched sites, with their obstacle where interventions and a trial cut do not show that
     they can be cut as well: torch-pruning knows nothing of a gate and a value in one output, and
     it fails on some models as a whole. What it says of a layer is the better reason."""
-    shared, packed = sharing(model), quantized_layers(model)
+    shared = sharing(model)
     census = take_census(model, batch, _touched(watched))
     against: dict[str, str] = {}
     whole: dict[str, Site] = {}
